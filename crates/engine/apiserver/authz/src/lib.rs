@@ -1,0 +1,1 @@
+//! RBAC evaluation and authentication of API requests.

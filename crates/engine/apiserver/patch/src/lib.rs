@@ -1,0 +1,1 @@
+//! JSON, merge, strategic-merge and apply patches; managed fields; defaulting and pruning by schema.

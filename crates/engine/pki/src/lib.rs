@@ -1,0 +1,1 @@
+//! Cluster certificate authority, serving and client certificates, kubeconfigs, sealing of secrets.

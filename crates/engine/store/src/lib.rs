@@ -1,0 +1,1 @@
+//! Revisioned key-value state machine with watch, after etcd's model.

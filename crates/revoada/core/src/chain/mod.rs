@@ -1,0 +1,30 @@
+//! The chain: every change of membership and role as a hash-linked, sealed block.
+
+mod block;
+
+pub use block::{Block, Event, Genesis};
+
+/// Serde of a signature as hexadecimal text (or raw bytes in binary formats).
+pub mod hex64 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes 64 bytes as hexadecimal.
+    pub fn serialize<S: Serializer>(value: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&data_encoding::HEXLOWER.encode(value))
+        } else {
+            serializer.serialize_bytes(value)
+        }
+    }
+
+    /// Reads 64 bytes from hexadecimal.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
+        let raw = if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?
+        } else {
+            Vec::<u8>::deserialize(deserializer)?
+        };
+        raw.try_into().map_err(|_| serde::de::Error::custom("want 64 bytes"))
+    }
+}

@@ -1,0 +1,14 @@
+//! Pure core of the distribution layer: identity, chain, replicated mesh state, role planner, transitions.
+//!
+//! Nothing here reads a clock, a socket, a disk or random bytes, and nothing spawns: every function's result
+//! follows from its arguments, so that a simulation can drive thousands of histories through it.
+
+pub mod chain;
+pub mod consensus;
+pub mod env;
+pub mod formation;
+pub mod id;
+pub mod role;
+
+pub use id::{ClusterId, Hash32, MemberId, ParseIdError};
+pub use role::Role;

@@ -1,0 +1,1 @@
+//! Durable segmented log with group commit, and the disk trait it is written against.

@@ -1,0 +1,1 @@
+//! Distribution layer: Raft, gossip, transitions and attestation over real sockets, disks and clocks.
