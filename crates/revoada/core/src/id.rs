@@ -61,7 +61,7 @@ macro_rules! bytes32 {
                 if serializer.is_human_readable() {
                     serializer.collect_str(self)
                 } else {
-                    self.0.serialize(serializer)
+                    Serialize::serialize(&self.0, serializer)
                 }
             }
         }
@@ -69,10 +69,10 @@ macro_rules! bytes32 {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 if deserializer.is_human_readable() {
-                    let text = String::deserialize(deserializer)?;
+                    let text = <String as Deserialize>::deserialize(deserializer)?;
                     text.parse().map_err(serde::de::Error::custom)
                 } else {
-                    <[u8; 32]>::deserialize(deserializer).map(Self)
+                    <[u8; 32] as Deserialize>::deserialize(deserializer).map(Self)
                 }
             }
         }

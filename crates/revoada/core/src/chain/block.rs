@@ -68,7 +68,7 @@ pub enum Event {
         survivor: MemberId,
         /// Members that stay admitted (the survivor among them); everyone else is fenced for good.
         keep: Vec<MemberId>,
-        /// The survivor's signature over [`recover_message`](super::recover_message), so that a fenced member can check the claim.
+        /// The survivor's signature over the recovery message, so that a fenced member can check the claim.
         #[serde(with = "super::hex64")]
         signature: [u8; 64],
     },

@@ -20,10 +20,10 @@ pub mod hex64 {
     /// Reads 64 bytes from hexadecimal.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
         let raw = if deserializer.is_human_readable() {
-            let text = String::deserialize(deserializer)?;
+            let text = <String as Deserialize>::deserialize(deserializer)?;
             data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?
         } else {
-            Vec::<u8>::deserialize(deserializer)?
+            <Vec<u8> as Deserialize>::deserialize(deserializer)?
         };
         raw.try_into().map_err(|_| serde::de::Error::custom("want 64 bytes"))
     }
