@@ -1,0 +1,373 @@
+//! OpenAPI JSON to schema nodes and back.
+
+use serde_json::{Map, Value, json};
+
+use super::definitions;
+use super::node::{ListKind, MapKind, Node, PatchStrategy, Reference, SchemaType};
+use crate::Str;
+use crate::resource::GroupKind;
+
+/// Why a schema can't be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SchemaError {
+    /// A keyword has a value of the wrong type or outside its range.
+    #[error("{path}: `{keyword}` has an unexpected value: {value}")]
+    Value {
+        path: String,
+        keyword: String,
+        value: String,
+    },
+    /// A keyword that a node can't hold.
+    #[error("{path}: keyword `{keyword}` isn't supported")]
+    Keyword { path: String, keyword: String },
+    /// A reference to a definition that isn't in the table.
+    #[error("{path}: no definition is named `{name}`")]
+    Reference { path: String, name: String },
+    /// Nested deeper than any object may be.
+    #[error("{path}: schema is nested more than {limit} levels deep")]
+    Depth { path: String, limit: usize },
+}
+
+/// Deeper schemas are refused: walking is recursive.
+const DEPTH_MAX: usize = 64;
+
+/// What to do with keywords a node has no place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// Refuse: nothing of the source may get lost.
+    Refuse,
+    /// Skip: they say nothing about structure (patterns, limits, examples).
+    Skip,
+}
+
+impl Node {
+    /// Reads an OpenAPI v3 schema. References are resolved in the built-in table.
+    ///
+    /// # Errors
+    /// Names the path and keyword that isn't understood.
+    pub fn from_openapi(schema: &Value, unknown: Unknown) -> Result<Node, SchemaError> {
+        Node::from_openapi_with(schema, unknown, &|name| definitions::builtin().find(name))
+    }
+
+    /// As [`Node::from_openapi`], with references resolved by the caller.
+    ///
+    /// # Errors
+    /// Names the path and keyword that isn't understood.
+    pub fn from_openapi_with(
+        schema: &Value,
+        unknown: Unknown,
+        find: &dyn Fn(&str) -> Option<u16>,
+    ) -> Result<Node, SchemaError> {
+        Reader { unknown, find }.node(schema, &mut Vec::new())
+    }
+
+    /// Renders the node as an OpenAPI v3 schema.
+    pub fn to_openapi(&self) -> Value {
+        self.render(Dialect::V3)
+    }
+
+    /// Renders the node as an OpenAPI v2 schema.
+    pub fn to_swagger(&self) -> Value {
+        self.render(Dialect::V2)
+    }
+
+    fn render(&self, dialect: Dialect) -> Value {
+        let mut out = Map::new();
+        if let Some(ty) = self.ty {
+            out.insert("type".into(), ty.as_str().into());
+        }
+        if let Some(format) = &self.format {
+            out.insert("format".into(), format.as_ref().into());
+        }
+        if !self.required.is_empty() {
+            out.insert("required".into(), strings(&self.required));
+        }
+        if !self.properties.is_empty() {
+            let properties = self
+                .properties
+                .iter()
+                .map(|(name, node)| (name.to_string(), node.render(dialect)));
+            out.insert("properties".into(), Value::Object(properties.collect()));
+        }
+        if let Some(items) = &self.items {
+            out.insert("items".into(), items.render(dialect));
+        }
+        if let Some(values) = &self.additional {
+            out.insert("additionalProperties".into(), values.render(dialect));
+        }
+        if let Some(reference) = &self.reference {
+            let target = json!(format!("{}{}", dialect.prefix(), reference.name));
+            if reference.wrapped && dialect == Dialect::V3 {
+                out.insert("allOf".into(), json!([{ "$ref": target }]));
+            } else {
+                out.insert("$ref".into(), target);
+            }
+        }
+        self.render_attributes(dialect, &mut out);
+        Value::Object(out)
+    }
+
+    fn render_attributes(&self, dialect: Dialect, out: &mut Map<String, Value>) {
+        if let Some(default) = self.default.as_ref().filter(|_| dialect == Dialect::V3) {
+            out.insert("default".into(), default.clone());
+        }
+        if !self.allowed.is_empty() {
+            out.insert("enum".into(), Value::Array(self.allowed.clone()));
+        }
+        if !self.one_of.is_empty() {
+            match dialect {
+                Dialect::V3 => {
+                    let types = self.one_of.iter().map(|ty| json!({ "type": ty.as_str() })).collect();
+                    out.insert("oneOf".into(), Value::Array(types));
+                }
+                // Version 2 has no oneOf; both choices there are (quantities, int-or-string) are strings to it.
+                Dialect::V2 => {
+                    out.insert("type".into(), "string".into());
+                }
+            }
+        }
+        match &self.list {
+            Some(ListKind::Atomic) => drop(out.insert("x-kubernetes-list-type".into(), "atomic".into())),
+            Some(ListKind::Set) => drop(out.insert("x-kubernetes-list-type".into(), "set".into())),
+            Some(ListKind::Map(keys)) => {
+                out.insert("x-kubernetes-list-type".into(), "map".into());
+                out.insert("x-kubernetes-list-map-keys".into(), strings(keys));
+            }
+            None => {}
+        }
+        match self.map {
+            Some(MapKind::Atomic) => drop(out.insert("x-kubernetes-map-type".into(), "atomic".into())),
+            Some(MapKind::Granular) => drop(out.insert("x-kubernetes-map-type".into(), "granular".into())),
+            None => {}
+        }
+        if let Some(strategy) = self.patch_strategy {
+            out.insert("x-kubernetes-patch-strategy".into(), strategy.as_str().into());
+        }
+        if let Some(key) = &self.patch_merge_key {
+            out.insert("x-kubernetes-patch-merge-key".into(), key.as_ref().into());
+        }
+        for (flag, keyword) in [
+            (self.int_or_string, "x-kubernetes-int-or-string"),
+            (self.preserve_unknown, "x-kubernetes-preserve-unknown-fields"),
+            (self.embedded_resource, "x-kubernetes-embedded-resource"),
+            (self.nullable && dialect == Dialect::V3, "nullable"),
+        ] {
+            if flag {
+                out.insert(keyword.into(), Value::Bool(true));
+            }
+        }
+        if !self.kinds.is_empty() {
+            let kinds = self.kinds.iter();
+            let kinds = kinds
+                .map(|of| json!({ "group": of.group, "kind": of.kind, "version": of.version }))
+                .collect();
+            out.insert("x-kubernetes-group-version-kind".into(), Value::Array(kinds));
+        }
+        if let Some(unions) = &self.unions {
+            out.insert("x-kubernetes-unions".into(), (**unions).clone());
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+impl Dialect {
+    fn prefix(self) -> &'static str {
+        match self {
+            Dialect::V2 => "#/definitions/",
+            Dialect::V3 => "#/components/schemas/",
+        }
+    }
+}
+
+fn strings(values: &[Str]) -> Value {
+    values.iter().map(|value| Value::String(value.to_string())).collect()
+}
+
+struct Reader<'f> {
+    unknown: Unknown,
+    find: &'f dyn Fn(&str) -> Option<u16>,
+}
+
+impl Reader<'_> {
+    fn node(&self, schema: &Value, path: &mut Vec<String>) -> Result<Node, SchemaError> {
+        if path.len() > DEPTH_MAX {
+            return Err(SchemaError::Depth {
+                path: shown(path),
+                limit: DEPTH_MAX,
+            });
+        }
+        let Value::Object(schema) = schema else {
+            return Err(bad(path, "schema", schema));
+        };
+        let mut node = Node::default();
+        let mut map_keys = Vec::new();
+        let mut list_type = None;
+        for (keyword, value) in schema {
+            match keyword.as_str() {
+                "description" => {}
+                "type" => node.ty = Some(known(SchemaType::parse, value).ok_or_else(|| bad(path, keyword, value))?),
+                "format" => node.format = Some(text(value).ok_or_else(|| bad(path, keyword, value))?),
+                "default" => node.default = Some(value.clone()),
+                "enum" => node.allowed = value.as_array().ok_or_else(|| bad(path, keyword, value))?.clone(),
+                "required" => node.required = texts(value).ok_or_else(|| bad(path, keyword, value))?,
+                "properties" => {
+                    let properties = value.as_object().ok_or_else(|| bad(path, keyword, value))?;
+                    for (name, property) in properties {
+                        let property = self.below(name, property, path)?;
+                        node.insert_property(Str::Owned(name.clone()), property);
+                    }
+                }
+                "items" => node.items = Some(Box::new(self.below("items", value, path)?)),
+                "additionalProperties" => match value {
+                    Value::Bool(false) => {}
+                    Value::Bool(true) => node.preserve_unknown = true,
+                    schema => node.additional = Some(Box::new(self.below("*", schema, path)?)),
+                },
+                "$ref" => node.reference = Some(self.reference(value, false, path)?),
+                "allOf" if self.only_reference(value).is_some() => {
+                    node.reference = self
+                        .only_reference(value)
+                        .map(|of| self.reference(of, true, path))
+                        .transpose()?;
+                }
+                "oneOf" if self.only_types(value).is_some() => {
+                    node.one_of = self.only_types(value).unwrap_or_default();
+                }
+                "nullable" => node.nullable = value.as_bool().ok_or_else(|| bad(path, keyword, value))?,
+                "x-kubernetes-int-or-string" => {
+                    node.int_or_string = value.as_bool().ok_or_else(|| bad(path, keyword, value))?;
+                }
+                "x-kubernetes-preserve-unknown-fields" => {
+                    node.preserve_unknown = value.as_bool().ok_or_else(|| bad(path, keyword, value))?;
+                }
+                "x-kubernetes-embedded-resource" => {
+                    node.embedded_resource = value.as_bool().ok_or_else(|| bad(path, keyword, value))?;
+                }
+                "x-kubernetes-list-type" => {
+                    list_type = Some(text(value).ok_or_else(|| bad(path, keyword, value))?);
+                }
+                "x-kubernetes-list-map-keys" => map_keys = texts(value).ok_or_else(|| bad(path, keyword, value))?,
+                "x-kubernetes-map-type" => {
+                    node.map = Some(match value.as_str() {
+                        Some("atomic") => MapKind::Atomic,
+                        Some("granular") => MapKind::Granular,
+                        _ => return Err(bad(path, keyword, value)),
+                    });
+                }
+                "x-kubernetes-patch-strategy" => {
+                    let strategy = known(PatchStrategy::parse, value).ok_or_else(|| bad(path, keyword, value))?;
+                    node.patch_strategy = Some(strategy);
+                }
+                "x-kubernetes-patch-merge-key" => {
+                    node.patch_merge_key = Some(text(value).ok_or_else(|| bad(path, keyword, value))?);
+                }
+                "x-kubernetes-group-version-kind" => {
+                    node.kinds = kinds(value).ok_or_else(|| bad(path, keyword, value))?;
+                }
+                "x-kubernetes-unions" => node.unions = Some(Box::new(value.clone())),
+                other if self.unknown == Unknown::Refuse => {
+                    return Err(SchemaError::Keyword {
+                        path: shown(path),
+                        keyword: other.to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        node.list = match list_type.as_deref() {
+            None => None,
+            Some("atomic") => Some(ListKind::Atomic),
+            Some("set") => Some(ListKind::Set),
+            Some("map") => Some(ListKind::Map(map_keys)),
+            Some(other) => return Err(bad(path, "x-kubernetes-list-type", &other.into())),
+        };
+        Ok(node)
+    }
+
+    fn below(&self, name: &str, schema: &Value, path: &mut Vec<String>) -> Result<Node, SchemaError> {
+        path.push(name.to_owned());
+        let node = self.node(schema, path)?;
+        path.pop();
+        Ok(node)
+    }
+
+    fn reference(&self, value: &Value, wrapped: bool, path: &[String]) -> Result<Box<Reference>, SchemaError> {
+        let name = value
+            .as_str()
+            .and_then(|target| target.rsplit('/').next())
+            .ok_or_else(|| bad(path, "$ref", value))?;
+        let index = (self.find)(name).ok_or_else(|| SchemaError::Reference {
+            path: shown(path),
+            name: name.to_owned(),
+        })?;
+        Ok(Box::new(Reference {
+            name: Str::Owned(name.to_owned()),
+            index,
+            wrapped,
+        }))
+    }
+
+    /// The target, if `allOf` is nothing but one reference.
+    fn only_reference<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        match value.as_array()?.as_slice() {
+            [Value::Object(only)] if only.len() == 1 => only.get("$ref"),
+            _ => None,
+        }
+    }
+
+    /// The types, if `oneOf` only chooses between types.
+    fn only_types(&self, value: &Value) -> Option<Vec<SchemaType>> {
+        let choices = value.as_array()?.iter();
+        choices
+            .map(|choice| match choice {
+                Value::Object(only) if only.len() == 1 => known(SchemaType::parse, only.get("type")?),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn shown(path: &[String]) -> String {
+    if path.is_empty() {
+        "schema".to_owned()
+    } else {
+        path.join(".")
+    }
+}
+
+fn bad(path: &[String], keyword: &str, value: &Value) -> SchemaError {
+    let value = value.to_string().chars().take(120).collect();
+    SchemaError::Value {
+        path: shown(path),
+        keyword: keyword.to_owned(),
+        value,
+    }
+}
+
+fn text(value: &Value) -> Option<Str> {
+    value.as_str().map(|text| Str::Owned(text.to_owned()))
+}
+
+fn texts(value: &Value) -> Option<Vec<Str>> {
+    value.as_array()?.iter().map(text).collect()
+}
+
+fn known<T>(parse: impl Fn(&str) -> Option<T>, value: &Value) -> Option<T> {
+    value.as_str().and_then(parse)
+}
+
+fn kinds(value: &Value) -> Option<Vec<GroupKind>> {
+    let of = |kind: &Value| {
+        Some(GroupKind {
+            group: text(kind.get("group")?)?,
+            version: text(kind.get("version")?)?,
+            kind: text(kind.get("kind")?)?,
+        })
+    };
+    value.as_array()?.iter().map(of).collect()
+}

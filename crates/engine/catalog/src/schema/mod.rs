@@ -1,0 +1,12 @@
+//! Schemas of objects: one node type for built-in kinds and for custom resources, and a handle that walks it.
+
+pub mod definitions;
+mod handle;
+mod json;
+mod node;
+mod text;
+
+pub use handle::Schema;
+pub use json::{SchemaError, Unknown};
+pub use node::{ListKind, MapKind, Node, PatchStrategy, Reference, SchemaType};
+pub use text::TextError;
