@@ -8,7 +8,9 @@ pub mod consensus;
 pub mod env;
 pub mod formation;
 pub mod id;
+pub mod key;
 pub mod role;
+pub mod ticket;
 
 pub use id::{ClusterId, Hash32, MemberId, ParseIdError};
 pub use role::Role;

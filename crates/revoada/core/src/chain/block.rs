@@ -1,7 +1,7 @@
 //! Blocks: what is written down about every change of membership and role.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::formation::Formation;
 use crate::id::{ClusterId, Hash32, MemberId};
@@ -9,7 +9,7 @@ use crate::role::Role;
 
 /// The first block. Its hash is the cluster id, so trust needs nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Genesis {
     /// Key of the founding member, the first admitted one.
     pub founder: MemberId,
@@ -21,9 +21,16 @@ pub struct Genesis {
     pub salt: Hash32,
 }
 
-/// What happened.
+/// What happened. In text formats an object with a `type`; in binary ones its Borsh bytes, since those cannot
+/// read tagged objects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    remote = "Self",
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
 pub enum Event {
     /// A key was admitted.
     Admit {
@@ -74,9 +81,30 @@ pub enum Event {
     },
 }
 
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            Event::serialize(self, serializer)
+        } else {
+            serializer.serialize_bytes(&borsh::to_vec(self).map_err(serde::ser::Error::custom)?)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            Event::deserialize(deserializer)
+        } else {
+            let raw = <Vec<u8> as Deserialize>::deserialize(deserializer)?;
+            borsh::from_slice(&raw).map_err(serde::de::Error::custom)
+        }
+    }
+}
+
 /// One link of the chain. Every replica makes the same block from the same log entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Block {
     /// Height, 1 for the first block after genesis.
     pub index: u64,
@@ -105,6 +133,11 @@ impl Genesis {
         borsh::to_vec(self).expect("encoding to memory cannot fail")
     }
 
+    /// Reads the canonical bytes; anything left over is an error.
+    pub fn decode(bytes: &[u8]) -> std::io::Result<Self> {
+        borsh::from_slice(bytes)
+    }
+
     /// The cluster id: BLAKE3 of the canonical bytes under a context of its own.
     pub fn cluster_id(&self) -> ClusterId {
         ClusterId(blake3::derive_key(GENESIS_CONTEXT, &self.encode()))
@@ -115,6 +148,11 @@ impl Block {
     /// The canonical bytes: Borsh, which has exactly one encoding for a value.
     pub fn encode(&self) -> Vec<u8> {
         borsh::to_vec(self).expect("encoding to memory cannot fail")
+    }
+
+    /// Reads the canonical bytes; anything left over is an error.
+    pub fn decode(bytes: &[u8]) -> std::io::Result<Self> {
+        borsh::from_slice(bytes)
     }
 
     /// BLAKE3 of the canonical bytes under a context of its own.

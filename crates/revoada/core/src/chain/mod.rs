@@ -1,8 +1,17 @@
 //! The chain: every change of membership and role as a hash-linked, sealed block.
 
 mod block;
+mod error;
+pub mod merkle;
+mod rules;
+mod seal;
+mod state;
 
 pub use block::{Block, Event, Genesis};
+pub use error::{ChainError, SealError};
+pub use rules::{MEMBERS_MAX, REASON_BYTES_MAX, is_member_name, recover_message, sign_recover};
+pub use seal::{SEAL_SIGNATURES_MAX, Seal, Signature, seal_message, seal_quorum, sign_seal, verify_signature};
+pub use state::{AdmittedMember, ChainState, Departure, Standing, UNSEALED_MAX};
 
 /// Serde of a signature as hexadecimal text (or raw bytes in binary formats).
 pub mod hex64 {
