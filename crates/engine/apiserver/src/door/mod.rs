@@ -1,0 +1,232 @@
+//! The door: the TLS listener that every member has. It authenticates, then hands the request to the local
+//! replica, to another member, or answers that nobody serves.
+
+mod authenticate;
+mod io;
+mod serve;
+mod tls;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response, header};
+use revoada_core::env::Clock;
+use rustls::server::ResolvesServerCert;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+pub use authenticate::{TokenAuthenticator, TokenError};
+pub use serve::{ServeOptions, serve_stream};
+pub use tls::{ClientRoots, PeerCertificate, RootsError, server_config};
+
+use crate::body::Body;
+use crate::identity;
+use crate::router::{RemoteError, Router, Target};
+use crate::status::{self, Status};
+
+/// What a door needs from outside.
+#[derive(Clone)]
+pub struct DoorDeps {
+    /// Chooses the serving certificate of each handshake; rotates without a restart.
+    pub certificates: Arc<dyn ResolvesServerCert>,
+    /// Which authorities sign client certificates.
+    pub client_roots: Arc<ClientRoots>,
+    /// Who stands behind a bearer token.
+    pub tokens: Arc<dyn TokenAuthenticator>,
+    /// Where requests go.
+    pub router: Arc<dyn Router>,
+    /// Wall-clock time, to judge certificates.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Bounds of a door.
+#[derive(Debug, Clone)]
+pub struct DoorOptions {
+    /// Whether requests without credentials go on as `system:anonymous`.
+    pub anonymous: bool,
+    /// Connections at once; further ones are closed.
+    pub connections_max: usize,
+    /// For how long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// For how long connections may finish their requests when the door closes.
+    pub drain_timeout: Duration,
+    /// Bounds of one connection.
+    pub serve: ServeOptions,
+}
+
+impl Default for DoorOptions {
+    fn default() -> Self {
+        Self {
+            anonymous: true,
+            connections_max: 8192,
+            handshake_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            serve: ServeOptions::default(),
+        }
+    }
+}
+
+/// The listener of one member.
+#[derive(Clone)]
+pub struct Door {
+    deps: DoorDeps,
+    options: Arc<DoorOptions>,
+    tls: TlsAcceptor,
+    connections: Arc<Semaphore>,
+}
+
+impl Door {
+    /// A door that listens nowhere yet.
+    pub fn new(deps: DoorDeps, options: DoorOptions) -> Result<Self, RootsError> {
+        let config = server_config(deps.certificates.clone())?;
+        Ok(Self {
+            tls: TlsAcceptor::from(Arc::new(config)),
+            connections: Arc::new(Semaphore::new(options.connections_max)),
+            options: Arc::new(options),
+            deps,
+        })
+    }
+
+    /// Accepts connections until `stop`, then lets them finish within the drain timeout.
+    /// May be called for several listeners at once.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(pair) => pair,
+                Err(error) => {
+                    // Out of descriptors, or the peer is gone already: neither is healed by spinning.
+                    tracing::warn!(%error, "the API listener could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = self.connections.clone().try_acquire_owned() else {
+                tracing::warn!(%peer, connections_max = self.options.connections_max, "too many API connections: closed one");
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let door = self.clone();
+            let stop = stop.clone();
+            connections.spawn(async move {
+                door.connection(stream, stop).await;
+                drop(permit);
+            });
+        }
+        connections.close();
+        if tokio::time::timeout(self.options.drain_timeout, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                left = connections.len(),
+                "API connections did not finish in time and are closed"
+            );
+        }
+    }
+
+    async fn connection(&self, stream: tokio::net::TcpStream, stop: CancellationToken) {
+        let handshake = tokio::time::timeout(self.options.handshake_timeout, self.tls.accept(stream));
+        let stream = match handshake.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!("TLS handshake took too long"),
+        };
+        let (_, session) = stream.get_ref();
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let chain = session
+            .peer_certificates()
+            .map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
+        let peer = chain.map(|chain| Arc::new(PeerCertificate::new(chain)));
+        let service = PeerService {
+            door: self.clone(),
+            peer,
+        };
+        let protocol = if http2 {
+            serve::Protocol::Http2
+        } else {
+            serve::Protocol::Http1
+        };
+        let mut options = self.options.serve.clone();
+        options.drain_timeout = self.options.drain_timeout;
+        if let Err(error) = serve::serve(stream, service, protocol, &options, stop).await {
+            tracing::debug!(%error, "an API connection ended");
+        }
+    }
+
+    /// Answers one request of a peer that showed `certificate`, or none.
+    pub async fn handle(&self, mut request: Request<Body>, certificate: Option<&PeerCertificate>) -> Response<Body> {
+        identity::strip_headers(request.headers_mut());
+        if let Some(length) = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse().ok())
+            && let Err(status) = status::check_length(length)
+        {
+            return status.into_response();
+        }
+        let identity = match self.authenticate(request.headers(), certificate).await {
+            Ok(identity) => identity,
+            Err(status) => return status.into_response(),
+        };
+        match self.deps.router.target() {
+            Target::Local(api) => {
+                request.extensions_mut().insert(identity);
+                api.handle(request).await
+            }
+            Target::Remote(remote) => {
+                let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
+                request.headers_mut().remove(header::AUTHORIZATION);
+                identity::identity_to_headers(&identity, request.headers_mut());
+                match remote.send(request).await {
+                    Ok(response) => response,
+                    Err(error) => remote_error(error, writes).into_response(),
+                }
+            }
+            Target::Unavailable { reason, missing } => Status::no_quorum(&reason, &missing).into_response(),
+        }
+    }
+}
+
+/// The door as one connection's service.
+#[derive(Clone)]
+struct PeerService {
+    door: Door,
+    peer: Option<Arc<PeerCertificate>>,
+}
+
+impl Service<Request<Body>> for PeerService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.door.handle(request, this.peer.as_deref()).await) })
+    }
+}
+
+/// What a forwarding failure means to the client: whether the request may have been executed decides.
+fn remote_error(error: RemoteError, writes: bool) -> Status {
+    match error {
+        RemoteError::Nobody { reason, missing } => Status::no_quorum(&reason, &missing),
+        RemoteError::Broken { .. } if writes => Status::outcome_unknown(&error.to_string()),
+        RemoteError::Broken { .. } | RemoteError::Unreachable { .. } => Status::unavailable(&error.to_string()),
+    }
+}
