@@ -1,2 +1,36 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask <command>`.
+
+mod forge;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of this workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate the tables of the catalog from Kubernetes reference data, or check that they are current.
+    Forge(forge::Args),
+    /// Check the rules of the tree that compiler and clippy don't know.
+    Tidy(tidy::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Forge(args) => forge::run(args),
+        Command::Tidy(args) => tidy::run(args),
+    }
+}
+
+/// Root of the workspace, wherever the command is started.
+fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}

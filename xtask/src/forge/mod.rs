@@ -1,0 +1,97 @@
+//! `cargo xtask forge`: Kubernetes reference data in, the catalog's tables of facts out.
+//!
+//! The tables hold facts only: names, types, verbs, defaults; never upstream's descriptions. Each begins with the BLAKE3
+//! hash of exactly the files it was made from, so that a table always says what it describes.
+
+mod boot;
+mod columns;
+mod kinds;
+mod schemas;
+mod source;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use source::Source;
+
+/// Arguments of `forge`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder with the reference data (openapi/, discovery/, tables/, boot/).
+    #[arg(long)]
+    from: Option<PathBuf>,
+    /// Write nothing; fail if a table in the tree differs from what would be written.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Writes or checks every table.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let default = crate::workspace().join("../shared/k8s-1.34");
+    let from = args.from.unwrap_or(default);
+    if !from.is_dir() {
+        if args.check {
+            println!("forge: skipped, there is no reference data at {}", from.display());
+            return Ok(());
+        }
+        bail!(
+            "there is no reference data at {}; name the folder with --from",
+            from.display()
+        );
+    }
+    let data = crate::workspace().join("crates/engine/catalog/data");
+    let tables: [(&str, fn(&mut Source) -> anyhow::Result<String>); 4] = [
+        ("kinds.txt", kinds::table),
+        ("schemas.txt", schemas::table),
+        ("columns.txt", columns::table),
+        ("boot.txt", boot::table),
+    ];
+    let mut stale = Vec::new();
+    for (file, make) in tables {
+        let mut source = Source::new(&from);
+        let body = make(&mut source).with_context(|| format!("making {file}"))?;
+        let table = format!(
+            "# Kubernetes 1.34, facts only. Written by `cargo xtask forge`: edit the generator, not this file.\n\
+             # BLAKE3 of the {} source files: {}\n{body}",
+            source.count(),
+            source.hash(),
+        );
+        let path = data.join(file);
+        let current = fs::read_to_string(&path).unwrap_or_default();
+        if current == table {
+            println!("forge: {file} is current ({} KiB)", table.len().div_ceil(1024));
+        } else if args.check {
+            println!("forge: {file} differs: {}", first_difference(&current, &table));
+            stale.push(file);
+        } else {
+            fs::write(&path, &table).with_context(|| format!("writing {}", path.display()))?;
+            println!("forge: wrote {file} ({} KiB)", table.len().div_ceil(1024));
+        }
+    }
+    if !stale.is_empty() {
+        bail!(
+            "{} differ from the reference data: run `cargo xtask forge` and commit the result",
+            stale.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Names the first line that differs.
+fn first_difference(current: &str, wanted: &str) -> String {
+    let mut have = current.lines();
+    for (number, line) in wanted.lines().enumerate() {
+        match have.next() {
+            Some(same) if same == line => {}
+            Some(other) => return format!("line {} is `{}`, not `{}`", number + 1, short(other), short(line)),
+            None => return format!("it ends before line {}", number + 1),
+        }
+    }
+    format!("it has {} lines too many", have.count())
+}
+
+fn short(line: &str) -> String {
+    line.chars().take(100).collect()
+}
