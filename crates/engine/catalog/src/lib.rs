@@ -4,10 +4,16 @@
 //! discovery touches only the kinds table, and a schema is parsed when it is first walked. A custom resource definition
 //! builds the same [`Resource`] and [`schema::Node`] at run time and is added to a [`Catalog`] with [`Catalog::insert`].
 
+pub mod boot;
 pub mod catalog;
+pub mod discovery;
 mod kinds;
+#[cfg(test)]
+mod reference;
 pub mod resource;
 pub mod schema;
+pub mod table;
+pub mod version;
 
 pub use catalog::{Catalog, Group, GroupVersion};
 pub use resource::{GroupKind, Resource, Subresource, Verb, VerbSet};
