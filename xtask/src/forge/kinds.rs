@@ -1,4 +1,4 @@
-//! The kinds table, from discovery.
+//! The kinds table, from discovery and, for what discovery doesn't say, the paths of the OpenAPI documents.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,28 +27,39 @@ pub fn table(source: &mut Source) -> anyhow::Result<String> {
         }
     }
     let mut lists = Vec::new();
+    let mut documents = Vec::new();
     for (group, version) in &versions {
         let path = match group.as_str() {
             "" => format!("discovery/resources_api_{version}.json"),
             group => format!("discovery/resources_apis_{group}_{version}.json"),
         };
         lists.push((group.as_str(), version.as_str(), source.json(&path)?));
+        let path = match group.as_str() {
+            "" => format!("openapi/v3/api_{version}.json"),
+            group => format!("openapi/v3/apis_{group}_{version}.json"),
+        };
+        documents.push(source.json(&path)?);
     }
     let storage = storage_versions(&lists)?;
     let mut out = String::new();
-    for (group, version, resources) in &lists {
+    for ((group, version, resources), document) in lists.iter().zip(&documents) {
         let separator = if group.is_empty() { "" } else { "/" };
         let _ = writeln!(out, "\nversion {group}{separator}{version}");
+        let root = if group.is_empty() { "/api/" } else { "/apis/" };
+        let base = format!("{root}{group}{separator}{version}");
         let mut parent = "";
         for resource in list(resources, "resources")? {
             match text(resource, "name")?.split_once('/') {
                 None => {
                     parent = text(resource, "name")?;
-                    write_resource(resource, (group, version), &storage, &mut out)?;
+                    let item = path_item(document, &base, resource, parent, "");
+                    write_resource(resource, (group, version), &storage, item, &mut out)?;
                 }
                 Some((of, name)) => {
                     ensure!(of == parent, "subresource {of}/{name} doesn't follow {of}");
-                    write_subresource(resource, name, &mut out)?;
+                    let item = path_item(document, &base, resource, parent, name);
+                    let item = item.with_context(|| format!("no path of {of}/{name}"))?;
+                    write_subresource(resource, name, item, &mut out)?;
                 }
             }
         }
@@ -92,6 +103,14 @@ fn write_resource(resource: &Value, own: (&str, &str), storage: &Storage<'_>, ou
             let _ = write!(out, " {attribute}={}", values.join(","));
         }
     }
+    // A DELETE answers either a Status or the object itself.
+    let deleted = item.and_then(|item| item.pointer("/delete/responses/200/content/application~1json/schema/$ref"));
+    if deleted
+        .and_then(Value::as_str)
+        .is_some_and(|answer| !answer.ends_with(".meta.v1.Status"))
+    {
+        out.push_str(" deleted=object");
+    }
     if let Some(hash) = resource.get("storageVersionHash").and_then(Value::as_str) {
         let _ = write!(out, " hash={hash}");
         // A hash of a version that isn't served (an older beta) has no entry: such kinds are stored as they are served.
@@ -104,7 +123,17 @@ fn write_resource(resource: &Value, own: (&str, &str), storage: &Storage<'_>, ou
     Ok(())
 }
 
-fn write_subresource(resource: &Value, name: &str, out: &mut String) -> anyhow::Result<()> {
+/// Parameters that follow from the scope and the verbs, on every resource alike.
+const COMMON_PARAMETERS: [&str; 6] = [
+    "dryRun",
+    "fieldManager",
+    "fieldValidation",
+    "name",
+    "namespace",
+    "pretty",
+];
+
+fn write_subresource(resource: &Value, name: &str, item: &Value, out: &mut String) -> anyhow::Result<()> {
     let kind = text(resource, "kind")?;
     let kind = match (
         resource.get("group").and_then(Value::as_str),
@@ -114,8 +143,39 @@ fn write_subresource(resource: &Value, name: &str, out: &mut String) -> anyhow::
         (None, Some(version)) => format!("{version}/{kind}"),
         _ => kind.to_owned(),
     };
-    let _ = writeln!(out, "  {name} {kind} verbs={}", verbs(resource)?);
+    let _ = write!(out, "  {name} {kind} verbs={}", verbs(resource)?);
+    if item.pointer("/get/x-kubernetes-action").and_then(Value::as_str) == Some("connect") {
+        out.push_str(" connect");
+    }
+    if item.pointer("/get/responses/200/content/text~1plain").is_some() {
+        out.push_str(" text");
+    }
+    let mut parameters = Vec::new();
+    for parameter in list(item, "parameters")? {
+        let name = text(parameter, "name")?;
+        if !COMMON_PARAMETERS.contains(&name) {
+            let ty = parameter
+                .pointer("/schema/type")
+                .and_then(Value::as_str)
+                .context("parameter without type")?;
+            parameters.push(format!("{name}:{ty}"));
+        }
+    }
+    if !parameters.is_empty() {
+        let _ = write!(out, " params={}", parameters.join(","));
+    }
+    out.push('\n');
     Ok(())
+}
+
+/// The path of one object of a resource, or of a subresource.
+fn path_item<'v>(document: &'v Value, base: &str, resource: &Value, plural: &str, sub: &str) -> Option<&'v Value> {
+    let namespaced = resource.get("namespaced").and_then(Value::as_bool).unwrap_or_default();
+    let scope = if namespaced { "/namespaces/{namespace}" } else { "" };
+    let separator = if sub.is_empty() { "" } else { "/" };
+    document
+        .get("paths")?
+        .get(format!("{base}{scope}/{plural}/{{name}}{separator}{sub}"))
 }
 
 fn verbs(resource: &Value) -> anyhow::Result<String> {

@@ -6,13 +6,20 @@
 //!   status Deployment verbs=get,patch,update
 //!   scale autoscaling/v1/Scale verbs=get,patch,update
 //! ```
+//!
+//! `stored` names another storage version, `deleted=object` says that DELETE answers the object; of a subresource,
+//! `connect` says that requests are handed on, `text` that a GET answers plain text, `params` its query parameters:
+//!
+//! ```text
+//!   log Pod verbs=get text params=container:string,follow:boolean
+//! ```
 
 use std::sync::Arc;
 
 use crate::Str;
 use crate::catalog::Catalog;
 use crate::resource::{GroupKind, Resource, SchemaSource, Subresource, Verb, VerbSet};
-use crate::schema::definitions;
+use crate::schema::{SchemaType, definitions};
 
 static TABLE: &str = include_str!("../data/kinds.txt");
 
@@ -70,6 +77,7 @@ fn resource((group, version): (&'static str, &'static str), line: &'static str) 
         categories: Vec::new(),
         verbs: VerbSet::default(),
         subresources: Vec::new(),
+        returns_deleted: false,
         storage_version_hash: None,
         storage_version: None,
         schema,
@@ -80,6 +88,7 @@ fn resource((group, version): (&'static str, &'static str), line: &'static str) 
             "verbs" => resource.verbs = verbs(value),
             "short" => resource.short_names = value.split(',').map(Str::Borrowed).collect(),
             "cat" => resource.categories = value.split(',').map(Str::Borrowed).collect(),
+            "deleted" => resource.returns_deleted = value == "object",
             "hash" => resource.storage_version_hash = Some(Str::Borrowed(value)),
             "stored" => {
                 let (group, version) = value.split_once('/').unwrap_or(("", value));
@@ -99,11 +108,21 @@ fn subresource(line: &'static str) -> Option<Subresource> {
     let version = parts.next().unwrap_or_default();
     let group = parts.next().unwrap_or_default();
     let verbs = verbs(words.next()?.strip_prefix("verbs=")?);
-    Some(Subresource {
-        name: Str::Borrowed(name),
-        kind: GroupKind { group, version, kind },
-        verbs,
-    })
+    let mut sub = Subresource::new(Str::Borrowed(name), GroupKind { group, version, kind }, verbs);
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("connect", _) => sub.connect = true,
+            ("text", _) => sub.plain_text = true,
+            ("params", list) => sub.parameters = list.split(',').filter_map(parameter).collect(),
+            _ => return None,
+        }
+    }
+    Some(sub)
+}
+
+fn parameter(text: &'static str) -> Option<(Str, SchemaType)> {
+    let (name, ty) = text.split_once(':')?;
+    Some((Str::Borrowed(name), SchemaType::parse(ty)?))
 }
 
 fn verbs(text: &str) -> VerbSet {

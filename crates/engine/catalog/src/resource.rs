@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Str;
-use crate::schema::{Node, Schema, definitions};
+use crate::schema::{Node, Schema, SchemaType, definitions};
 
 /// An API verb as discovery lists it, in the order discovery lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +108,31 @@ pub struct Subresource {
     /// Kind of the body; an empty group *and* version mean those of the parent resource.
     pub kind: GroupKind,
     pub verbs: VerbSet,
+    /// The request is handed on to a node, a pod or a service: any body, any answer, perhaps an upgraded connection.
+    pub connect: bool,
+    /// A GET answers plain text and not an object of the kind.
+    pub plain_text: bool,
+    /// Query parameters of its own, by name.
+    pub parameters: Vec<(Str, SchemaType)>,
+}
+
+impl Subresource {
+    /// A subresource that serves an object of some kind, with no parameters of its own.
+    pub fn new(name: Str, kind: GroupKind, verbs: VerbSet) -> Subresource {
+        Subresource {
+            name,
+            kind,
+            verbs,
+            connect: false,
+            plain_text: false,
+            parameters: Vec::new(),
+        }
+    }
+
+    /// Whether it also serves every path below its own (`proxy`).
+    pub fn serves_paths_below(&self) -> bool {
+        self.connect && self.parameters.iter().any(|(name, _)| name == "path")
+    }
 }
 
 /// Where the schema of a resource's kind is.
@@ -136,6 +161,8 @@ pub struct Resource {
     pub categories: Vec<Str>,
     pub verbs: VerbSet,
     pub subresources: Vec<Subresource>,
+    /// DELETE answers the deleted object and not a Status.
+    pub returns_deleted: bool,
     /// Base64 of the hash of the storage version; absent for resources that are not stored (reviews, bindings).
     pub storage_version_hash: Option<Str>,
     /// Group and version in which objects are stored, when that isn't this resource's own: objects are converted on the

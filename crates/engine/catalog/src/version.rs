@@ -86,6 +86,7 @@ mod tests {
         let info = VersionInfo::new(
             text("v1.34.0+engenho"),
             text("abc"),
+            "clean",
             text("1970-01-01T00:00:00Z"),
             text("rust1.95"),
         );
