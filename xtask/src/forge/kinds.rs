@@ -85,7 +85,13 @@ fn storage_versions<'v>(lists: &'v [(&'v str, &'v str, Value)]) -> anyhow::Resul
     Ok(found)
 }
 
-fn write_resource(resource: &Value, own: (&str, &str), storage: &Storage<'_>, out: &mut String) -> anyhow::Result<()> {
+fn write_resource(
+    resource: &Value,
+    own: (&str, &str),
+    storage: &Storage<'_>,
+    item: Option<&Value>,
+    out: &mut String,
+) -> anyhow::Result<()> {
     let scope = match resource.get("namespaced").and_then(Value::as_bool) {
         Some(true) => "ns",
         Some(false) => "cluster",
