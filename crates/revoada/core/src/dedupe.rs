@@ -1,0 +1,189 @@
+//! Exactly once: what was answered to each request, so that a retried one is not applied again.
+//!
+//! A proposer that gets no answer proposes again under the same [`RequestId`]; the state machine then finds the
+//! first answer here. Part of the replicated state: same entries, same table, on every replica.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::command::{CodecError, RequestId, decode, encode};
+use crate::id::MemberId;
+
+/// Answers remembered for each origin.
+pub const WINDOW_MAX: usize = 512;
+
+/// Bytes of answers remembered for each origin. The latest answer is remembered whatever its size.
+pub const WINDOW_BYTES_MAX: usize = 256 * 1024;
+
+const VERSION: u8 = 1;
+const SNAPSHOT_BYTES_MAX: usize = 1 << 31;
+
+/// What is known of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// Not applied yet: apply it and [`Dedupe::record`] the answer.
+    New,
+    /// Applied before, with this answer.
+    Duplicate(Bytes),
+    /// Older than what is remembered: it may or may not have been applied, and must not be now.
+    TooOld,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Window {
+    boot: u64,
+    /// Highest request number that was dropped from `answers`, or skipped past.
+    floor: u64,
+    bytes: usize,
+    answers: BTreeMap<u64, Bytes>,
+}
+
+/// The table of answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dedupe {
+    origins: BTreeMap<MemberId, Window>,
+}
+
+impl Dedupe {
+    /// What is known of a request.
+    pub fn lookup(&self, request: &RequestId) -> Lookup {
+        match self.origins.get(&request.origin) {
+            Some(window) if request.boot < window.boot => Lookup::TooOld,
+            Some(window) if request.boot == window.boot => match window.answers.get(&request.seq) {
+                Some(answer) => Lookup::Duplicate(answer.clone()),
+                None if request.seq <= window.floor => Lookup::TooOld,
+                None => Lookup::New,
+            },
+            _ => Lookup::New,
+        }
+    }
+
+    /// Remembers the answer to a request that was [`Lookup::New`]. A new boot of an origin replaces the old one.
+    pub fn record(&mut self, request: &RequestId, answer: Bytes) {
+        let window = self.origins.entry(request.origin).or_default();
+        if request.boot < window.boot {
+            return;
+        }
+        if request.boot > window.boot {
+            *window = Window {
+                boot: request.boot,
+                ..Window::default()
+            };
+        }
+        if request.seq <= window.floor {
+            return;
+        }
+        window.bytes += answer.len();
+        if let Some(old) = window.answers.insert(request.seq, answer) {
+            window.bytes -= old.len();
+        }
+        while window.answers.len() > WINDOW_MAX || (window.bytes > WINDOW_BYTES_MAX && window.answers.len() > 1) {
+            let Some((seq, answer)) = window.answers.pop_first() else {
+                break;
+            };
+            window.floor = seq;
+            window.bytes -= answer.len();
+        }
+    }
+
+    /// Forgets origins, for example those no longer admitted.
+    pub fn retain(&mut self, mut keep: impl FnMut(&MemberId) -> bool) {
+        self.origins.retain(|origin, _| keep(origin));
+    }
+
+    /// Bytes of remembered answers, for metrics.
+    pub fn bytes(&self) -> usize {
+        self.origins.values().map(|window| window.bytes).sum()
+    }
+
+    /// The table as bytes: the same for equal tables.
+    pub fn encode(&self) -> Result<Bytes, CodecError> {
+        encode("deduplication table", VERSION, SNAPSHOT_BYTES_MAX, self)
+    }
+
+    /// Reads what [`Dedupe::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode("deduplication table", VERSION, SNAPSHOT_BYTES_MAX, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(boot: u64, seq: u64) -> RequestId {
+        RequestId {
+            origin: MemberId([1; 32]),
+            boot,
+            seq,
+        }
+    }
+
+    #[test]
+    fn answers_are_remembered_for_a_window() {
+        let mut table = Dedupe::default();
+        for seq in 1..=600 {
+            assert_eq!(table.lookup(&request(1, seq)), Lookup::New);
+            table.record(&request(1, seq), Bytes::from(seq.to_string()));
+        }
+        assert_eq!(table.lookup(&request(1, 600)), Lookup::Duplicate("600".into()));
+        assert_eq!(table.lookup(&request(1, 89)), Lookup::Duplicate("89".into()));
+        assert_eq!(table.lookup(&request(1, 88)), Lookup::TooOld);
+        assert_eq!(table.lookup(&request(1, 601)), Lookup::New);
+        assert_eq!(Dedupe::decode(&table.encode().unwrap()), Ok(table));
+    }
+
+    #[test]
+    fn a_new_boot_replaces_and_the_old_one_is_refused() {
+        let mut table = Dedupe::default();
+        table.record(&request(5, 7), "a".into());
+        assert_eq!(table.lookup(&request(6, 7)), Lookup::New);
+        table.record(&request(6, 1), "b".into());
+        assert_eq!(table.lookup(&request(5, 7)), Lookup::TooOld);
+        assert_eq!(table.lookup(&request(5, 8)), Lookup::TooOld);
+        table.record(&request(5, 8), "late".into());
+        assert_eq!(table.lookup(&request(6, 1)), Lookup::Duplicate("b".into()));
+        table.retain(|_| false);
+        assert_eq!(table.lookup(&request(5, 7)), Lookup::New);
+        assert_eq!(table.bytes(), 0);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_the_latest_answer_is_kept() {
+        let mut table = Dedupe::default();
+        let half = Bytes::from(vec![0; WINDOW_BYTES_MAX / 2]);
+        for seq in 1..=3 {
+            table.record(&request(1, seq), half.clone());
+        }
+        assert_eq!(table.bytes(), WINDOW_BYTES_MAX);
+        assert_eq!(table.lookup(&request(1, 1)), Lookup::TooOld);
+        let huge = Bytes::from(vec![0; 2 * WINDOW_BYTES_MAX]);
+        table.record(&request(1, 4), huge.clone());
+        assert_eq!(table.lookup(&request(1, 4)), Lookup::Duplicate(huge));
+        assert_eq!(table.lookup(&request(1, 3)), Lookup::TooOld);
+    }
+
+    proptest! {
+        /// However requests are retried and reordered, none is applied twice.
+        #[test]
+        fn applied_at_most_once(entries in proptest::collection::vec((1u64..3, 1u64..700), 1..1500)) {
+            let mut table = Dedupe::default();
+            let mut applied = std::collections::BTreeSet::new();
+            for (boot, seq) in entries {
+                let request = request(boot, seq);
+                match table.lookup(&request) {
+                    Lookup::New => {
+                        prop_assert!(applied.insert((boot, seq)), "applied {boot}/{seq} twice");
+                        table.record(&request, Bytes::from(format!("{boot}/{seq}")));
+                    }
+                    Lookup::Duplicate(answer) => prop_assert_eq!(answer, Bytes::from(format!("{boot}/{seq}"))),
+                    Lookup::TooOld => {}
+                }
+            }
+        }
+    }
+}
