@@ -74,7 +74,8 @@ pub fn verify(member: MemberId, context: &str, message: &[u8], signature: &[u8; 
 /// all verifiers agree on every signature.
 pub fn verify_raw(member: MemberId, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
     let key = VerifyingKey::from_bytes(member.as_bytes()).map_err(|_| SignatureError::NotAKey { member })?;
-    key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| SignatureError::Mismatch { member })
+    key.verify_strict(message, &Signature::from_bytes(signature))
+        .map_err(|_| SignatureError::Mismatch { member })
 }
 
 fn bind(context: &str, message: &[u8]) -> [u8; 53] {
@@ -98,7 +99,15 @@ mod tests {
         assert_eq!(verify(id, "b v1", b"message", &signature), mismatch);
         assert_eq!(verify(id, "a v1", b"massage", &signature), mismatch);
         assert_eq!(verify_raw(id, b"message", &signature), mismatch);
-        assert!(verify(SecretKey::from_bytes(&[8; 32]).member_id(), "a v1", b"message", &signature).is_err());
+        assert!(
+            verify(
+                SecretKey::from_bytes(&[8; 32]).member_id(),
+                "a v1",
+                b"message",
+                &signature
+            )
+            .is_err()
+        );
         for at in 0..64 {
             let mut bent = signature;
             bent[at] ^= 1;
@@ -109,8 +118,9 @@ mod tests {
     #[test]
     fn rfc_8032_vector() {
         let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
-        let seed: [u8; 32] =
-            hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").try_into().unwrap();
+        let seed: [u8; 32] = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+            .try_into()
+            .unwrap();
         let key = SecretKey::from_bytes(&seed);
         assert_eq!(
             key.member_id().to_string(),
@@ -129,9 +139,14 @@ mod tests {
         let mut signature = [0; 64];
         signature[0] = 1;
         assert!(verify_raw(MemberId(neutral), b"anything", &signature).is_err());
-        let nobody = (0..=u8::MAX).map(|n| MemberId([n; 32])).find(|id| VerifyingKey::from_bytes(&id.0).is_err());
+        let nobody = (0..=u8::MAX)
+            .map(|n| MemberId([n; 32]))
+            .find(|id| VerifyingKey::from_bytes(&id.0).is_err());
         let nobody = nobody.expect("about half of all strings are no point");
-        assert_eq!(verify_raw(nobody, b"", &[0; 64]), Err(SignatureError::NotAKey { member: nobody }));
+        assert_eq!(
+            verify_raw(nobody, b"", &[0; 64]),
+            Err(SignatureError::NotAKey { member: nobody })
+        );
     }
 
     #[test]

@@ -68,7 +68,9 @@ pub enum TicketError {
     #[error("the ticket is truncated or mistyped: copy it again, whole")]
     Damaged,
     /// The ticket was made by another version of engenho.
-    #[error("the ticket has format {version}, this engenho reads format {VERSION}: use the version that the cluster runs")]
+    #[error(
+        "the ticket has format {version}, this engenho reads format {VERSION}: use the version that the cluster runs"
+    )]
     UnsupportedVersion {
         /// Format of the ticket.
         version: u8,
@@ -91,7 +93,9 @@ impl Ticket {
     pub fn encode(&self) -> Result<String, TicketError> {
         self.validate()?;
         let mut bytes = vec![VERSION];
-        borsh::to_writer(&mut bytes, self).map_err(|error| TicketError::Invalid { problem: error.to_string() })?;
+        borsh::to_writer(&mut bytes, self).map_err(|error| TicketError::Invalid {
+            problem: error.to_string(),
+        })?;
         let checksum = blake3::derive_key(CHECKSUM_CONTEXT, &bytes);
         bytes.extend_from_slice(&checksum[..CHECKSUM_BYTES]);
         Ok(format!("{PREFIX}{}", BASE32.encode(&bytes)))
@@ -113,7 +117,9 @@ impl Ticket {
             None => Ok(()),
             Some(address) => {
                 let shown: String = address.chars().take(80).collect();
-                Err(TicketError::Invalid { problem: format!("{shown:?} is not an address: want host:port") })
+                Err(TicketError::Invalid {
+                    problem: format!("{shown:?} is not an address: want host:port"),
+                })
             }
         }
     }
@@ -123,11 +129,16 @@ fn is_host_port(address: &str) -> bool {
     if address.len() > TICKET_ADDRESS_BYTES_MAX || !address.bytes().all(|byte| byte.is_ascii_graphic()) {
         return false;
     }
-    let Some((host, port)) = address.rsplit_once(':') else { return false };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or_else(|| {
-        // A colon outside of brackets would leave open where the port begins.
-        if host.contains(':') { "" } else { host }
-    });
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or_else(|| {
+            // A colon outside of brackets would leave open where the port begins.
+            if host.contains(':') { "" } else { host }
+        });
     !host.is_empty() && !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok()
 }
 
@@ -149,8 +160,9 @@ impl FromStr for Ticket {
         if *version != VERSION {
             return Err(TicketError::UnsupportedVersion { version: *version });
         }
-        let ticket: Self =
-            borsh::from_slice(fields).map_err(|error| TicketError::Invalid { problem: error.to_string() })?;
+        let ticket: Self = borsh::from_slice(fields).map_err(|error| TicketError::Invalid {
+            problem: error.to_string(),
+        })?;
         ticket.validate()?;
         Ok(ticket)
     }
@@ -201,7 +213,12 @@ mod tests {
         assert_eq!(parse(""), TicketError::NotATicket);
         assert_eq!(parse(PREFIX), TicketError::Damaged);
         assert_eq!(parse(&text.to_uppercase()), TicketError::NotATicket);
-        assert_eq!(parse(&text.repeat(100)), TicketError::TooLong { bytes: text.len() * 100 });
+        assert_eq!(
+            parse(&text.repeat(100)),
+            TicketError::TooLong {
+                bytes: text.len() * 100
+            }
+        );
         for cut in PREFIX.len()..text.len() {
             assert_eq!(parse(&text[..cut]), TicketError::Damaged, "cut at {cut}");
         }
@@ -210,7 +227,10 @@ mod tests {
             let mistyped = format!("{}{other}{}", &text[..at], &text[at + 1..]);
             assert_eq!(parse(&mistyped), TicketError::Damaged, "mistyped at {at}");
         }
-        assert_eq!(parse(&raw(&[2, 1, 2, 3])), TicketError::UnsupportedVersion { version: 2 });
+        assert_eq!(
+            parse(&raw(&[2, 1, 2, 3])),
+            TicketError::UnsupportedVersion { version: 2 }
+        );
         assert!(matches!(parse(&raw(&[1, 1, 2, 3])), TicketError::Invalid { .. }));
         assert_eq!(format!("\n {text} \n").parse(), Ok(ticket()));
     }
@@ -218,20 +238,64 @@ mod tests {
     #[test]
     fn addresses_are_checked_on_both_ways() {
         let good = ["h:1", "127.0.0.1:65535", "[::1]:7443", "node-1.example.com:7443"];
-        let bad =
-            ["", "h", ":1", "h:", "h:0", "h:65536", "h:+1", "h:01", "::1:7443", "[]:1", "h h:1", "h\u{e9}:1", "h:1\n"];
+        let bad = [
+            "",
+            "h",
+            ":1",
+            "h:",
+            "h:0",
+            "h:65536",
+            "h:+1",
+            "h:01",
+            "::1:7443",
+            "[]:1",
+            "h h:1",
+            "h\u{e9}:1",
+            "h:1\n",
+        ];
         for address in good {
-            assert!(Ticket { addresses: vec![address.into()], ..ticket() }.encode().is_ok(), "{address}");
+            assert!(
+                Ticket {
+                    addresses: vec![address.into()],
+                    ..ticket()
+                }
+                .encode()
+                .is_ok(),
+                "{address}"
+            );
         }
         for address in bad {
-            let ticket = Ticket { addresses: vec![address.into()], ..ticket() };
+            let ticket = Ticket {
+                addresses: vec![address.into()],
+                ..ticket()
+            };
             assert!(ticket.encode().is_err(), "{address}");
             let text = raw(&[vec![VERSION], borsh::to_vec(&ticket).unwrap()].concat());
-            assert!(matches!(text.parse::<Ticket>(), Err(TicketError::Invalid { .. })), "{address}");
+            assert!(
+                matches!(text.parse::<Ticket>(), Err(TicketError::Invalid { .. })),
+                "{address}"
+            );
         }
-        assert!(Ticket { addresses: vec![], ..ticket() }.encode().is_err());
-        assert!(Ticket { addresses: vec!["h:1".into(); 17], ..ticket() }.encode().is_err());
-        let longest = Ticket { addresses: vec![format!("{}:7443", "h".repeat(250)); 16], ..ticket() };
+        assert!(
+            Ticket {
+                addresses: vec![],
+                ..ticket()
+            }
+            .encode()
+            .is_err()
+        );
+        assert!(
+            Ticket {
+                addresses: vec!["h:1".into(); 17],
+                ..ticket()
+            }
+            .encode()
+            .is_err()
+        );
+        let longest = Ticket {
+            addresses: vec![format!("{}:7443", "h".repeat(250)); 16],
+            ..ticket()
+        };
         assert_eq!(longest.encode().unwrap().parse(), Ok(longest));
     }
 

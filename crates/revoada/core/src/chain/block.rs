@@ -160,3 +160,116 @@ impl Block {
         Hash32(blake3::derive_key(BLOCK_CONTEXT, &self.encode()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formation::Spread;
+
+    fn event() -> impl Strategy<Value = Event> {
+        let id = || any::<[u8; 32]>().prop_map(MemberId);
+        let role = || prop::sample::select(vec![Role::Worker, Role::Standby, Role::Voter, Role::Witness]);
+        let signature = prop::collection::vec(any::<u8>(), 64).prop_map(|bytes| bytes.try_into().unwrap());
+        prop_oneof![
+            (id(), ".*", any::<bool>()).prop_map(|(member, name, witness)| Event::Admit { member, name, witness }),
+            id().prop_map(|member| Event::Leave { member }),
+            id().prop_map(|member| Event::Expel { member }),
+            (id(), role(), role(), prop::option::of(id())).prop_map(|(member, from, to, replaces)| Event::Transition {
+                member,
+                from,
+                to,
+                replaces
+            }),
+            (any::<Option<u8>>(), any::<Option<u8>>(), any::<bool>()).prop_map(|(voters, standbys, zone)| {
+                let spread = if zone { Spread::Zone } else { Spread::None };
+                Event::Formation {
+                    formation: Formation {
+                        voters,
+                        standbys,
+                        spread,
+                    },
+                }
+            }),
+            (any::<u64>(), id(), prop::collection::vec(id(), 0..5), signature).prop_map(
+                |(epoch, survivor, keep, signature)| Event::Recover {
+                    epoch,
+                    survivor,
+                    keep,
+                    signature
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn both_encodings_round_trip(
+            event in event(), prev: [u8; 32], reason in ".*", numbers: [u64; 5], at in any::<prop::sample::Index>(),
+        ) {
+            let [index, epoch, term, log_index, proposed_ms] = numbers;
+            let block = Block { index, prev: Hash32(prev), event, reason, epoch, term, log_index, proposed_ms };
+            let bytes = block.encode();
+            prop_assert_eq!(&Block::decode(&bytes).unwrap(), &block);
+            let json = serde_json::to_string(&block).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Block>(&json).unwrap(), &block);
+            // One value, one encoding: whatever else decodes is another block.
+            let mut bent = bytes.clone();
+            bent[at.index(bytes.len())] ^= 1;
+            if let Ok(other) = Block::decode(&bent) {
+                prop_assert_ne!(other.hash(), block.hash());
+                prop_assert_eq!(other.encode(), bent);
+            }
+            prop_assert!(Block::decode(&bytes[..bytes.len() - 1]).is_err());
+            prop_assert!(Block::decode(&[&bytes[..], &[0]].concat()).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Block::decode(&bytes);
+            let _ = Genesis::decode(&bytes);
+        }
+    }
+
+    /// The encodings are for ever: a change here is a change of every cluster's identity.
+    #[test]
+    fn hashes_are_pinned() {
+        let genesis = Genesis {
+            founder: MemberId([1; 32]),
+            founder_name: "a".into(),
+            created_ms: 2,
+            salt: Hash32([3; 32]),
+        };
+        assert_eq!(
+            genesis.cluster_id().to_string(),
+            "2556a280b68c65e03109ef8ba1ae371e2451b41cb0dcdda67def5da05c01b2fc"
+        );
+        let block = Block {
+            index: 1,
+            prev: Hash32(genesis.cluster_id().0),
+            event: Event::Transition {
+                member: MemberId([4; 32]),
+                from: Role::Worker,
+                to: Role::Voter,
+                replaces: Some(MemberId([1; 32])),
+            },
+            reason: "why".into(),
+            epoch: 1,
+            term: 2,
+            log_index: 3,
+            proposed_ms: 4,
+        };
+        assert_eq!(
+            block.hash().to_string(),
+            "02a465720f69dd8d13c7714d26011aad1aa4266a3a1eee635872a84023c65dc9"
+        );
+        let (one, four) = ("01".repeat(32), "04".repeat(32));
+        let json = format!(
+            "{{\"index\":1,\"prev\":\"{}\",\"event\":{{\"type\":\"transition\",\"member\":\"{four}\",\"from\":\"worker\",\
+             \"to\":\"voter\",\"replaces\":\"{one}\"}},\"reason\":\"why\",\"epoch\":1,\"term\":2,\"logIndex\":3,\"proposedMs\":4}}",
+            genesis.cluster_id()
+        );
+        assert_eq!(serde_json::to_string(&block).unwrap(), json);
+    }
+}

@@ -48,7 +48,10 @@ pub enum ChainError {
         log_index: u64,
     },
     /// The reason is too long or holds control characters.
-    #[error("the reason of block {index} is longer than {} bytes or holds control characters", super::REASON_BYTES_MAX)]
+    #[error(
+        "the reason of block {index} is longer than {} bytes or holds control characters",
+        super::REASON_BYTES_MAX
+    )]
     BadReason {
         /// Index of the refused block.
         index: u64,
@@ -182,7 +185,10 @@ pub enum SealError {
         got: usize,
     },
     /// More signatures than a seal may carry.
-    #[error("the seal of block {index} has {got} signatures, at most {} fit", super::SEAL_SIGNATURES_MAX)]
+    #[error(
+        "the seal of block {index} has {got} signatures, at most {} fit",
+        super::SEAL_SIGNATURES_MAX
+    )]
     TooMany {
         /// Index of the seal.
         index: u64,

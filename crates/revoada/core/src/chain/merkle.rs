@@ -38,7 +38,12 @@ pub fn leaf_hash(bytes: &[u8]) -> TreeHash {
 
 /// Hash of an inner node: SHA-256(0x01 || left || right).
 pub fn node_hash(left: &TreeHash, right: &TreeHash) -> TreeHash {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new()
+        .chain_update([1])
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
 }
 
 /// Root of the empty tree: SHA-256 of nothing.
@@ -156,7 +161,11 @@ pub fn verify_inclusion(
     if last != 0 {
         return Err(wrong_length);
     }
-    if hash == *root { Ok(()) } else { Err(ProofError::WrongRoot) }
+    if hash == *root {
+        Ok(())
+    } else {
+        Err(ProofError::WrongRoot)
+    }
 }
 
 /// The proof that the tree over all `leaves` extends the one over the first `old_size` (RFC 9162, 2.1.4.1).
@@ -239,7 +248,11 @@ pub fn verify_consistency(
     if last != 0 {
         return Err(wrong_length);
     }
-    if old_hash == *old_root && new_hash == *root { Ok(()) } else { Err(ProofError::WrongRoot) }
+    if old_hash == *old_root && new_hash == *root {
+        Ok(())
+    } else {
+        Err(ProofError::WrongRoot)
+    }
 }
 
 #[cfg(test)]
@@ -254,10 +267,19 @@ mod tests {
 
     /// The leaves that certificate-transparency implementations share as test data.
     fn known_leaves() -> Vec<TreeHash> {
-        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-            .iter()
-            .map(|leaf| leaf_hash(&hex(leaf)))
-            .collect()
+        [
+            "",
+            "00",
+            "10",
+            "2021",
+            "3031",
+            "40414243",
+            "5051525354555657",
+            "606162636465666768696a6b6c6d6e6f",
+        ]
+        .iter()
+        .map(|leaf| leaf_hash(&hex(leaf)))
+        .collect()
     }
 
     const KNOWN_ROOTS: [&str; 9] = [
@@ -289,7 +311,11 @@ mod tests {
     fn rfc_6962_example_proofs() {
         // The seven-leaf tree drawn in RFC 6962, 2.1.3.
         let d: Vec<TreeHash> = (0..7u8).map(|n| leaf_hash(&[n])).collect();
-        let (g, h, i) = (node_hash(&d[0], &d[1]), node_hash(&d[2], &d[3]), node_hash(&d[4], &d[5]));
+        let (g, h, i) = (
+            node_hash(&d[0], &d[1]),
+            node_hash(&d[2], &d[3]),
+            node_hash(&d[4], &d[5]),
+        );
         let (k, l) = (node_hash(&g, &h), node_hash(&i, &d[6]));
         assert_eq!(inclusion_proof(&d, 0), Some(vec![d[1], h, l]));
         assert_eq!(inclusion_proof(&d, 3), Some(vec![d[2], g, l]));

@@ -27,7 +27,13 @@ pub fn is_member_name(name: &str) -> bool {
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), ChainError> {
-    if is_member_name(name) { Ok(()) } else { Err(ChainError::BadName { name: name.chars().take(80).collect() }) }
+    if is_member_name(name) {
+        Ok(())
+    } else {
+        Err(ChainError::BadName {
+            name: name.chars().take(80).collect(),
+        })
+    }
 }
 
 /// The reason as a block may carry it: no control characters, at most [`REASON_BYTES_MAX`] bytes.
@@ -51,7 +57,12 @@ pub fn sign_recover(key: &SecretKey, state: &ChainState, keep: impl IntoIterator
     keep.dedup();
     let epoch = state.epoch() + 1;
     let message = recover_message(state.cluster(), epoch, state.height(), state.head(), &keep);
-    Event::Recover { epoch, survivor, keep, signature: key.sign(RECOVER_CONTEXT, &message) }
+    Event::Recover {
+        epoch,
+        survivor,
+        keep,
+        signature: key.sign(RECOVER_CONTEXT, &message),
+    }
 }
 
 pub(super) fn check_event(state: &ChainState, event: &Event) -> Result<(), ChainError> {
@@ -65,16 +76,31 @@ pub(super) fn check_event(state: &ChainState, event: &Event) -> Result<(), Chain
         Event::Expel { member } => match state.standing(member) {
             Standing::Admitted(_) => check_voter_left(state, member),
             Standing::Left => Ok(()),
-            standing => Err(ChainError::NotAdmitted { member: *member, standing }),
+            standing => Err(ChainError::NotAdmitted {
+                member: *member,
+                standing,
+            }),
         },
-        Event::Transition { member, from, to, replaces } => {
-            check_transition(state, member, *from, *to, replaces.as_ref())
-        }
+        Event::Transition {
+            member,
+            from,
+            to,
+            replaces,
+        } => check_transition(state, member, *from, *to, replaces.as_ref()),
         Event::Formation { formation } => check_formation(formation),
-        Event::Recover { epoch, survivor, keep, signature } => {
+        Event::Recover {
+            epoch,
+            survivor,
+            keep,
+            signature,
+        } => {
             if *epoch != state.epoch() + 1 {
                 let index = state.height() + 1;
-                return Err(ChainError::WrongEpoch { index, want: state.epoch() + 1, got: *epoch });
+                return Err(ChainError::WrongEpoch {
+                    index,
+                    want: state.epoch() + 1,
+                    got: *epoch,
+                });
             }
             admitted(state, survivor)?;
             if !keep.is_sorted_by(|a, b| a < b) || keep.binary_search(survivor).is_err() {
@@ -88,7 +114,10 @@ pub(super) fn check_event(state: &ChainState, event: &Event) -> Result<(), Chain
 }
 
 fn admitted<'a>(state: &'a ChainState, member: &MemberId) -> Result<&'a AdmittedMember, ChainError> {
-    let missing = || ChainError::NotAdmitted { member: *member, standing: state.standing(member) };
+    let missing = || ChainError::NotAdmitted {
+        member: *member,
+        standing: state.standing(member),
+    };
     state.member(member).ok_or_else(missing)
 }
 
@@ -96,10 +125,18 @@ fn check_admit(state: &ChainState, member: &MemberId, name: &str) -> Result<(), 
     check_name(name)?;
     match state.standing(member) {
         Standing::Unknown | Standing::Left => {}
-        standing => return Err(ChainError::NotAdmissible { member: *member, standing }),
+        standing => {
+            return Err(ChainError::NotAdmissible {
+                member: *member,
+                standing,
+            });
+        }
     }
     if let Some((owner, _)) = state.member_by_name(name) {
-        return Err(ChainError::NameTaken { name: name.to_owned(), member: *owner });
+        return Err(ChainError::NameTaken {
+            name: name.to_owned(),
+            member: *owner,
+        });
     }
     if state.admitted().len() >= MEMBERS_MAX {
         return Err(ChainError::TooManyMembers);
@@ -123,25 +160,48 @@ fn check_transition(
 ) -> Result<(), ChainError> {
     let current = admitted(state, member)?;
     if current.role != from {
-        return Err(ChainError::WrongRole { member: *member, recorded: current.role, claimed: from });
+        return Err(ChainError::WrongRole {
+            member: *member,
+            recorded: current.role,
+            claimed: from,
+        });
     }
     if from == to {
-        return Err(ChainError::NoChange { member: *member, role: to });
+        return Err(ChainError::NoChange {
+            member: *member,
+            role: to,
+        });
     }
     if to.votes() && (to == Role::Witness) != current.witness {
-        return Err(ChainError::WitnessRole { member: *member, role: to, witness: current.witness });
+        return Err(ChainError::WitnessRole {
+            member: *member,
+            role: to,
+            witness: current.witness,
+        });
     }
     if let Some(replaced) = replaces {
         let votes = admitted(state, replaced)?.role.votes();
         if !votes || !to.votes() || replaced == member {
-            return Err(ChainError::BadReplacement { member: *member, role: to, replaced: *replaced });
+            return Err(ChainError::BadReplacement {
+                member: *member,
+                role: to,
+                replaced: *replaced,
+            });
         }
     }
-    if to.votes() { Ok(()) } else { check_voter_left(state, member) }
+    if to.votes() {
+        Ok(())
+    } else {
+        check_voter_left(state, member)
+    }
 }
 
 fn check_formation(formation: &Formation) -> Result<(), ChainError> {
     let voters = formation.voters.is_none_or(|n| n % 2 == 1 && n <= FORMATION_MAX);
     let standbys = formation.standbys.is_none_or(|n| n <= FORMATION_MAX);
-    if voters && standbys { Ok(()) } else { Err(ChainError::BadFormation) }
+    if voters && standbys {
+        Ok(())
+    } else {
+        Err(ChainError::BadFormation)
+    }
 }

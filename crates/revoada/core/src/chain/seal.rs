@@ -45,7 +45,10 @@ pub fn seal_message(cluster: ClusterId, index: u64, hash: Hash32) -> Vec<u8> {
 
 /// A member's part of a seal. Sign only blocks that this member has applied itself.
 pub fn sign_seal(key: &SecretKey, cluster: ClusterId, index: u64, hash: Hash32) -> Signature {
-    Signature { member: key.member_id(), signature: key.sign(CONTEXT, &seal_message(cluster, index, hash)) }
+    Signature {
+        member: key.member_id(),
+        signature: key.sign(CONTEXT, &seal_message(cluster, index, hash)),
+    }
 }
 
 /// Checks one member's part of a seal, without asking whether the member is admitted.
@@ -55,7 +58,12 @@ pub fn verify_signature(
     index: u64,
     hash: Hash32,
 ) -> Result<(), SignatureError> {
-    key::verify(signature.member, CONTEXT, &seal_message(cluster, index, hash), &signature.signature)
+    key::verify(
+        signature.member,
+        CONTEXT,
+        &seal_message(cluster, index, hash),
+        &signature.signature,
+    )
 }
 
 /// How many members must sign a block when `admitted` members are admitted: the leader and two others, or a
@@ -74,7 +82,11 @@ impl Seal {
         for part in parts {
             by_member.entry(part.member).or_insert(part);
         }
-        Self { index, hash, signatures: by_member.into_values().take(SEAL_SIGNATURES_MAX).collect() }
+        Self {
+            index,
+            hash,
+            signatures: by_member.into_values().take(SEAL_SIGNATURES_MAX).collect(),
+        }
     }
 
     /// Checks order, signatures and quorum. `admitted` are the members admitted once the block was applied,
@@ -94,7 +106,10 @@ impl Seal {
         }
         for signature in &self.signatures {
             if admitted.binary_search(&signature.member).is_err() {
-                return Err(SealError::NotAdmitted { index, member: signature.member });
+                return Err(SealError::NotAdmitted {
+                    index,
+                    member: signature.member,
+                });
             }
             verify_signature(signature, cluster, index, self.hash)
                 .map_err(|source| SealError::Signature { index, source })?;
@@ -126,24 +141,45 @@ mod tests {
 
         assert_eq!(
             Seal::assemble(7, hash, [part(0), part(1)]).verify(cluster, &admitted),
-            Err(SealError::NoQuorum { index: 7, want: 3, got: 2 })
+            Err(SealError::NoQuorum {
+                index: 7,
+                want: 3,
+                got: 2
+            })
         );
         let stranger = keys[4].member_id();
         assert_eq!(
-            Seal::assemble(7, hash, [part(0), part(1), part(2), part(4)]).verify(cluster, &admitted).is_err(),
-            true,
-            "{stranger} is not admitted"
+            Seal::assemble(7, hash, [part(0), part(1), part(2), part(4)]).verify(cluster, &admitted),
+            Err(SealError::NotAdmitted {
+                index: 7,
+                member: stranger
+            })
         );
         let mut twice = seal.clone();
         twice.signatures[1] = twice.signatures[0].clone();
         assert_eq!(twice.verify(cluster, &admitted), Err(SealError::NotSorted { index: 7 }));
-        for (cluster, index, hash) in
-            [(ClusterId([9; 32]), 7, hash), (cluster, 8, hash), (cluster, 7, Hash32([9; 32]))]
-        {
-            let other = Seal { index, hash, signatures: seal.signatures.clone() };
-            assert!(matches!(other.verify(cluster, &admitted), Err(SealError::Signature { .. })));
+        for (cluster, index, hash) in [
+            (ClusterId([9; 32]), 7, hash),
+            (cluster, 8, hash),
+            (cluster, 7, Hash32([9; 32])),
+        ] {
+            let other = Seal {
+                index,
+                hash,
+                signatures: seal.signatures.clone(),
+            };
+            assert!(matches!(
+                other.verify(cluster, &admitted),
+                Err(SealError::Signature { .. })
+            ));
         }
-        let many = Seal { signatures: vec![part(0); SEAL_SIGNATURES_MAX + 1], ..seal };
-        assert_eq!(many.verify(cluster, &admitted), Err(SealError::TooMany { index: 7, got: 17 }));
+        let many = Seal {
+            signatures: vec![part(0); SEAL_SIGNATURES_MAX + 1],
+            ..seal
+        };
+        assert_eq!(
+            many.verify(cluster, &admitted),
+            Err(SealError::TooMany { index: 7, got: 17 })
+        );
     }
 }

@@ -122,8 +122,12 @@ impl ChainState {
         let cluster = genesis.cluster_id();
         let mut tree = CompactRange::default();
         tree.push(merkle::leaf_hash(&genesis.encode()));
-        let founder =
-            AdmittedMember { name: genesis.founder_name.clone(), witness: false, role: Role::Voter, since_block: 0 };
+        let founder = AdmittedMember {
+            name: genesis.founder_name.clone(),
+            witness: false,
+            role: Role::Voter,
+            since_block: 0,
+        };
         Ok(Self {
             cluster,
             height: 0,
@@ -196,7 +200,10 @@ impl ChainState {
 
     /// Admitted members that vote by the chain.
     pub fn voters(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.admitted.iter().filter(|(_, member)| member.role.votes()).map(|(id, _)| *id)
+        self.admitted
+            .iter()
+            .filter(|(_, member)| member.role.votes())
+            .map(|(id, _)| *id)
     }
 
     /// Members that left on their own and did not come back.
@@ -294,7 +301,10 @@ impl ChainState {
         self.term = block.term;
         self.log_index = block.log_index;
         self.tree.push(merkle::leaf_hash(&block.encode()));
-        let waiting = Unsealed { hash: self.head, admitted: self.admitted.keys().copied().collect() };
+        let waiting = Unsealed {
+            hash: self.head,
+            admitted: self.admitted.keys().copied().collect(),
+        };
         self.unsealed.insert(self.height, waiting);
         while self.unsealed.len() > UNSEALED_MAX {
             self.unsealed.pop_first();
@@ -309,16 +319,28 @@ impl ChainState {
             return Err(ChainError::WrongIndex { want, got: index });
         }
         if block.prev != self.head {
-            return Err(ChainError::WrongPrev { index, want: self.head, got: block.prev });
+            return Err(ChainError::WrongPrev {
+                index,
+                want: self.head,
+                got: block.prev,
+            });
         }
         let recovers = matches!(block.event, Event::Recover { .. });
         let want = if recovers { self.epoch + 1 } else { self.epoch };
         if block.epoch != want {
-            return Err(ChainError::WrongEpoch { index, want, got: block.epoch });
+            return Err(ChainError::WrongEpoch {
+                index,
+                want,
+                got: block.epoch,
+            });
         }
         // A recovery may begin a new log.
         if !recovers && (block.term < self.term || block.log_index < self.log_index) {
-            return Err(ChainError::LogOrder { index, term: block.term, log_index: block.log_index });
+            return Err(ChainError::LogOrder {
+                index,
+                term: block.term,
+                log_index: block.log_index,
+            });
         }
         if rules::clean_reason(&block.reason) != block.reason {
             return Err(ChainError::BadReason { index });
@@ -347,7 +369,9 @@ impl ChainState {
                 self.left.remove(member);
                 self.expelled.insert(*member, departure);
             }
-            Event::Transition { member, to, replaces, .. } => {
+            Event::Transition {
+                member, to, replaces, ..
+            } => {
                 self.set_role(member, *to);
                 if let Some(replaced) = replaces {
                     self.set_role(replaced, Role::Worker);
@@ -384,18 +408,30 @@ impl ChainState {
             (None, Some(left)) => left.name.clone(),
             (None, None) => String::new(),
         };
-        Departure { block: block.index, epoch: block.epoch, name, reason: block.reason.clone() }
+        Departure {
+            block: block.index,
+            epoch: block.epoch,
+            name,
+            reason: block.reason.clone(),
+        }
     }
 
     /// Checks a seal against the block it is for, as of that block.
     pub fn check_seal(&self, seal: &Seal) -> Result<(), SealError> {
         let index = seal.index;
         if index == 0 || index > self.height {
-            return Err(SealError::NoSuchBlock { index, height: self.height });
+            return Err(SealError::NoSuchBlock {
+                index,
+                height: self.height,
+            });
         }
         let waiting = self.unsealed.get(&index).ok_or(SealError::NotWaiting { index })?;
         if seal.hash != waiting.hash {
-            return Err(SealError::WrongHash { index, want: waiting.hash, got: seal.hash });
+            return Err(SealError::WrongHash {
+                index,
+                want: waiting.hash,
+                got: seal.hash,
+            });
         }
         seal.verify(self.cluster, &waiting.admitted)
     }
@@ -407,5 +443,319 @@ impl ChainState {
         self.sealed_height = self.sealed_height.max(seal.index);
         self.sealed_count += 1;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::super::{REASON_BYTES_MAX, SEAL_SIGNATURES_MAX, sign_recover, sign_seal};
+    use super::*;
+
+    #[test]
+    fn genesis_admits_the_founder() {
+        let f = Fixture::new();
+        assert_eq!(
+            (f.state.height(), f.state.epoch(), f.state.head().0),
+            (0, 1, f.state.cluster().0)
+        );
+        assert_eq!(f.state.role(&f.id(0)), Some(Role::Voter));
+        assert_eq!(f.state.standing(&f.id(1)), Standing::Unknown);
+        let bad = Genesis {
+            founder_name: "Not a label".into(),
+            ..f.state.genesis_block().clone()
+        };
+        assert!(matches!(ChainState::genesis(bad), Err(ChainError::BadName { .. })));
+    }
+
+    #[test]
+    fn a_history_of_every_event() {
+        let f = Fixture::nine();
+        assert_eq!(
+            (
+                f.state.height(),
+                f.state.epoch(),
+                f.state.sealed_height(),
+                f.state.sealed_count()
+            ),
+            (9, 2, 9, 9)
+        );
+        assert_eq!(f.state.standing(&f.id(0)), Standing::Fenced { epoch: 2 });
+        assert_eq!(f.state.standing(&f.id(1)), Standing::Left);
+        assert_eq!(f.state.role(&f.id(2)), Some(Role::Voter));
+        assert_eq!(f.state.standing(&f.id(3)), Standing::Expelled);
+        assert_eq!(f.state.expelled()[&f.id(3)].name, "m3");
+        assert_eq!(f.state.formation().voters, Some(3));
+        assert_eq!(f.state.tree_size(), 10);
+        assert_eq!(f.state.admitted().len(), 1);
+    }
+
+    #[test]
+    fn keys_that_are_refused_stay_refused() {
+        let mut f = Fixture::nine();
+        for n in [0, 2, 3] {
+            assert!(
+                matches!(f.try_push(f.admit(n)), Err(ChainError::NotAdmissible { .. })),
+                "{n}"
+            );
+        }
+        f.push(f.admit(1));
+        assert!(f.state.left().is_empty(), "who left may come back");
+        f.push(Event::Leave { member: f.id(1) });
+        f.push(Event::Expel { member: f.id(1) });
+        assert_eq!(f.state.standing(&f.id(1)), Standing::Expelled);
+        assert_eq!(f.state.expelled()[&f.id(1)].name, "m1");
+        assert!(matches!(f.try_push(f.admit(1)), Err(ChainError::NotAdmissible { .. })));
+        for n in [0, 1, 5] {
+            assert!(matches!(
+                f.try_push(Event::Expel { member: f.id(n) }),
+                Err(ChainError::NotAdmitted { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn names_are_labels_and_unique() {
+        let mut f = Fixture::new();
+        let admit = |name: &str| Event::Admit {
+            member: f.id(1),
+            name: name.into(),
+            witness: false,
+        };
+        let taken = ChainError::NameTaken {
+            name: "m0".into(),
+            member: f.id(0),
+        };
+        let events = ["", "-a", "a-", "A", "a.b", "a\n", &"a".repeat(64)].map(admit);
+        let (good, duplicate) = (admit(&"a".repeat(63)), admit("m0"));
+        for event in events {
+            assert!(matches!(f.try_push(event), Err(ChainError::BadName { .. })));
+        }
+        assert_eq!(f.try_push(duplicate), Err(taken));
+        f.push(good);
+    }
+
+    #[test]
+    fn transitions_follow_the_recorded_roles() {
+        let mut f = Fixture::new();
+        for n in [1, 2, 7] {
+            f.push(f.admit(n));
+        }
+        let wrong = f.transition(1, Role::Standby, Role::Voter, None);
+        assert!(matches!(f.try_push(wrong), Err(ChainError::WrongRole { .. })));
+        let same = f.transition(1, Role::Worker, Role::Worker, None);
+        assert!(matches!(f.try_push(same), Err(ChainError::NoChange { .. })));
+        let unknown = f.transition(5, Role::Worker, Role::Voter, None);
+        assert!(matches!(f.try_push(unknown), Err(ChainError::NotAdmitted { .. })));
+        for (n, to) in [(1, Role::Witness), (7, Role::Voter)] {
+            let event = f.transition(n, Role::Worker, to, None);
+            assert!(matches!(f.try_push(event), Err(ChainError::WitnessRole { .. })));
+        }
+        f.push(f.transition(7, Role::Worker, Role::Witness, None));
+        f.push(f.transition(7, Role::Witness, Role::Worker, None));
+        for event in [
+            f.transition(0, Role::Voter, Role::Worker, None),
+            Event::Leave { member: f.id(0) },
+            Event::Expel { member: f.id(0) },
+        ] {
+            assert_eq!(f.try_push(event), Err(ChainError::LastVoter { member: f.id(0) }));
+        }
+        for (n, to, replaced) in [(1, Role::Voter, 1), (1, Role::Voter, 2), (1, Role::Standby, 0)] {
+            let event = f.transition(n, Role::Worker, to, Some(replaced));
+            assert!(
+                matches!(f.try_push(event), Err(ChainError::BadReplacement { .. })),
+                "{n} {to} {replaced}"
+            );
+        }
+        f.push(f.transition(1, Role::Worker, Role::Voter, Some(0)));
+        assert_eq!(f.state.role(&f.id(0)), Some(Role::Worker));
+        assert_eq!(f.state.voters().collect::<Vec<_>>(), [f.id(1)]);
+        let even = Formation {
+            voters: Some(4),
+            ..Formation::default()
+        };
+        assert_eq!(
+            f.try_push(Event::Formation { formation: even }),
+            Err(ChainError::BadFormation)
+        );
+    }
+
+    #[test]
+    fn a_recovery_needs_its_survivors_signature_over_everything() {
+        let mut f = Fixture::new();
+        for n in [1, 2, 3] {
+            f.push(f.admit(n));
+        }
+        f.push(f.transition(1, Role::Worker, Role::Voter, None));
+        let good = sign_recover(&f.keys[1], &f.state, [f.id(2)]);
+        let Event::Recover {
+            epoch,
+            survivor,
+            keep,
+            signature,
+        } = good.clone()
+        else {
+            unreachable!()
+        };
+        let all: BTreeSet<_> = keep.iter().copied().chain([f.id(3)]).collect();
+        let mut bent = signature;
+        bent[9] ^= 1;
+        let other = |survivor, keep: &[MemberId], signature| Event::Recover {
+            epoch,
+            survivor,
+            keep: keep.to_vec(),
+            signature,
+        };
+        let reversed: Vec<_> = keep.iter().rev().copied().collect();
+        for event in [
+            other(survivor, &keep, bent),
+            other(f.id(2), &keep, signature),
+            other(survivor, &all.into_iter().collect::<Vec<_>>(), signature),
+            other(survivor, &reversed, signature),
+            other(survivor, &[f.id(2)], signature),
+            other(survivor, &[], signature),
+            Event::Recover {
+                epoch: 3,
+                survivor,
+                keep: keep.clone(),
+                signature,
+            },
+            sign_recover(&f.keys[1], &f.state, [f.id(5)]),
+            sign_recover(&f.keys[5], &f.state, []),
+            sign_recover(&f.keys[1], &Fixture::new().state, [f.id(2)]),
+        ] {
+            assert!(f.try_push(event.clone()).is_err(), "{event:?}");
+        }
+        let mut block = f.state.next_block(good.clone(), "", 1, 1, 0);
+        block.epoch = 1;
+        assert!(matches!(
+            f.state.extend(&block),
+            Err(ChainError::WrongEpoch { want: 2, got: 1, .. })
+        ));
+        f.push(good);
+        assert_eq!(f.state.epoch(), 2);
+        assert_eq!(
+            (f.state.role(&f.id(1)), f.state.role(&f.id(2))),
+            (Some(Role::Voter), Some(Role::Worker))
+        );
+        for n in [0, 3] {
+            assert_eq!(f.state.standing(&f.id(n)), Standing::Fenced { epoch: 2 });
+            assert!(matches!(f.try_push(f.admit(n)), Err(ChainError::NotAdmissible { .. })));
+        }
+    }
+
+    #[test]
+    fn links_are_checked() {
+        let mut f = Fixture::new();
+        f.push(f.admit(1));
+        let good = f.state.next_block(f.admit(2), "why", 2, 20, 0);
+        let refused = |change: fn(&mut Block)| {
+            let mut block = good.clone();
+            change(&mut block);
+            f.state.clone().extend(&block).unwrap_err()
+        };
+        assert_eq!(
+            refused(|block| block.index = 3),
+            ChainError::WrongIndex { want: 2, got: 3 }
+        );
+        assert!(matches!(
+            refused(|block| block.prev.0[0] ^= 1),
+            ChainError::WrongPrev { index: 2, .. }
+        ));
+        assert_eq!(
+            refused(|block| block.epoch = 2),
+            ChainError::WrongEpoch {
+                index: 2,
+                want: 1,
+                got: 2
+            }
+        );
+        assert!(matches!(refused(|block| block.term = 1), ChainError::LogOrder { .. }));
+        assert!(matches!(
+            refused(|block| block.log_index = 9),
+            ChainError::LogOrder { .. }
+        ));
+        assert_eq!(
+            refused(|block| block.reason.push('\u{7}')),
+            ChainError::BadReason { index: 2 }
+        );
+        assert_eq!(
+            refused(|block| block.reason = "é".repeat(513)),
+            ChainError::BadReason { index: 2 }
+        );
+        let long = f
+            .state
+            .next_block(f.admit(2), &format!("a\n{}", "é".repeat(2000)), 2, 20, 0);
+        assert_eq!(long.reason.len(), REASON_BYTES_MAX);
+        f.state.extend(&long).unwrap();
+    }
+
+    #[test]
+    fn seals_count_signers_as_of_their_block() {
+        let mut f = Fixture::new();
+        f.push(f.admit(1));
+        let early = f.seal_of(1);
+        f.push(f.admit(2));
+        f.push(Event::Leave { member: f.id(1) });
+        assert_eq!(
+            f.state.unsealed().map(|(index, _)| index).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        // Sealed late and out of order, by a member that has left since.
+        f.state.seal(&f.seal_of(3)).unwrap();
+        f.state.seal(&early).unwrap();
+        assert_eq!((f.state.sealed_height(), f.state.sealed_count()), (3, 2));
+        assert_eq!(f.state.seal(&early), Err(SealError::NotWaiting { index: 1 }));
+        let (index, hash) = f.state.unsealed().next().unwrap();
+        let parts = [0, 5].map(|n| sign_seal(&f.keys[n], f.state.cluster(), index, hash));
+        let stranger = Seal::assemble(index, hash, parts);
+        assert_eq!(
+            f.state.seal(&stranger),
+            Err(SealError::NotAdmitted { index, member: f.id(5) })
+        );
+        let other = Seal {
+            hash: Hash32([1; 32]),
+            ..f.seal_of(2)
+        };
+        assert!(matches!(
+            f.state.seal(&other),
+            Err(SealError::WrongHash { index: 2, .. })
+        ));
+        assert!(matches!(
+            f.state.seal(&Seal {
+                index: 4,
+                ..early.clone()
+            }),
+            Err(SealError::NoSuchBlock { .. })
+        ));
+        assert!(matches!(
+            f.state.seal(&Seal { index: 0, ..early }),
+            Err(SealError::NoSuchBlock { .. })
+        ));
+        const { assert!(SEAL_SIGNATURES_MAX >= 3) }
+    }
+
+    #[test]
+    fn waiting_seals_are_bounded() {
+        let mut f = Fixture::new();
+        for _ in 0..UNSEALED_MAX {
+            f.push(f.admit(1));
+            f.push(Event::Leave { member: f.id(1) });
+        }
+        assert_eq!(f.state.unsealed().count(), UNSEALED_MAX);
+        assert_eq!(f.state.sealers(1), None);
+    }
+
+    #[test]
+    fn the_state_survives_serde() {
+        let f = Fixture::nine();
+        let json = serde_json::to_string(&f.state).unwrap();
+        assert_eq!(serde_json::from_str::<ChainState>(&json).unwrap(), f.state);
+        let everything = (f.state, f.blocks, f.seals);
+        let bytes = postcard::to_stdvec(&everything).unwrap();
+        assert_eq!(
+            postcard::from_bytes::<(ChainState, Vec<Block>, Vec<Seal>)>(&bytes).unwrap(),
+            everything
+        );
     }
 }
