@@ -142,6 +142,12 @@ pub enum ChainError {
         /// The survivor.
         survivor: MemberId,
     },
+    /// A block that should record a recovery records something else.
+    #[error("block {index} records no recovery")]
+    NotRecovery {
+        /// Index of the block.
+        index: u64,
+    },
     /// The survivor's signature does not hold.
     #[error("the recovery is not signed by its survivor")]
     RecoverSignature(#[source] SignatureError),

@@ -18,7 +18,7 @@ pub use block::{Block, Event, Genesis};
 pub use bundle::{BUNDLE_BLOCKS_MAX, BUNDLE_BYTES_MAX, BUNDLE_FORMAT, Bundle, BundleError, BundleFault};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::{ChainError, SealError};
-pub use rules::{MEMBERS_MAX, REASON_BYTES_MAX, is_member_name, recover_message, sign_recover};
+pub use rules::{MEMBERS_MAX, REASON_BYTES_MAX, is_member_name, recover_message, sign_recover, verify_recovery};
 pub use seal::{SEAL_SIGNATURES_MAX, Seal, Signature, seal_message, seal_quorum, sign_seal, verify_signature};
 pub use split::{SealedBlock, SplitBrainError, SplitBrainProof};
 pub use state::{AdmittedMember, ChainState, Departure, Standing, UNSEALED_MAX};

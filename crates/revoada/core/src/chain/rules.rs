@@ -5,7 +5,7 @@ use crate::id::{ClusterId, Hash32, MemberId};
 use crate::key::{self, SecretKey};
 use crate::role::Role;
 
-use super::block::Event;
+use super::block::{Block, Event};
 use super::error::ChainError;
 use super::state::{AdmittedMember, ChainState, Standing};
 
@@ -103,14 +103,60 @@ pub(super) fn check_event(state: &ChainState, event: &Event) -> Result<(), Chain
                 });
             }
             admitted(state, survivor)?;
-            if !keep.is_sorted_by(|a, b| a < b) || keep.binary_search(survivor).is_err() {
-                return Err(ChainError::BadKeep { survivor: *survivor });
-            }
             keep.iter().try_for_each(|member| admitted(state, member).map(|_| ()))?;
-            let message = recover_message(state.cluster(), *epoch, state.height(), state.head(), keep);
-            key::verify(*survivor, RECOVER_CONTEXT, &message, signature).map_err(ChainError::RecoverSignature)
+            check_recover_signature(
+                state.cluster(),
+                *epoch,
+                state.height(),
+                state.head(),
+                survivor,
+                keep,
+                signature,
+            )
         }
     }
+}
+
+/// Checks a recovery from afar: `block` claims that the cluster of `state` went on in a newer epoch, from a place
+/// that `state` may not have reached or may have passed differently. The claim holds if a member that `state`
+/// holds for admitted signed it. This is how a member that was away learns whether it was kept or fenced.
+pub fn verify_recovery(block: &Block, state: &ChainState) -> Result<(), ChainError> {
+    let Event::Recover {
+        epoch,
+        survivor,
+        keep,
+        signature,
+    } = &block.event
+    else {
+        return Err(ChainError::NotRecovery { index: block.index });
+    };
+    if *epoch <= state.epoch() || block.epoch != *epoch {
+        let want = state.epoch() + 1;
+        return Err(ChainError::WrongEpoch {
+            index: block.index,
+            want,
+            got: block.epoch,
+        });
+    }
+    admitted(state, survivor)?;
+    let height = block.index.saturating_sub(1);
+    check_recover_signature(state.cluster(), *epoch, height, block.prev, survivor, keep, signature)
+}
+
+fn check_recover_signature(
+    cluster: ClusterId,
+    epoch: u64,
+    height: u64,
+    head: Hash32,
+    survivor: &MemberId,
+    keep: &[MemberId],
+    signature: &[u8; 64],
+) -> Result<(), ChainError> {
+    if !keep.is_sorted_by(|a, b| a < b) || keep.binary_search(survivor).is_err() {
+        return Err(ChainError::BadKeep { survivor: *survivor });
+    }
+    let message = recover_message(cluster, epoch, height, head, keep);
+    key::verify(*survivor, RECOVER_CONTEXT, &message, signature).map_err(ChainError::RecoverSignature)
 }
 
 fn admitted<'a>(state: &'a ChainState, member: &MemberId) -> Result<&'a AdmittedMember, ChainError> {

@@ -449,7 +449,7 @@ impl ChainState {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
-    use super::super::{REASON_BYTES_MAX, SEAL_SIGNATURES_MAX, sign_recover, sign_seal};
+    use super::super::{REASON_BYTES_MAX, SEAL_SIGNATURES_MAX, sign_recover, sign_seal, verify_recovery};
     use super::*;
 
     #[test]
@@ -641,6 +641,45 @@ mod tests {
         for n in [0, 3] {
             assert_eq!(f.state.standing(&f.id(n)), Standing::Fenced { epoch: 2 });
             assert!(matches!(f.try_push(f.admit(n)), Err(ChainError::NotAdmissible { .. })));
+        }
+    }
+
+    #[test]
+    fn a_recovery_is_checked_from_afar() {
+        let mut f = Fixture::new();
+        f.push(f.admit(1));
+        f.push(f.transition(1, Role::Worker, Role::Voter, None));
+        let behind = f.state.clone();
+        f.push(f.admit(2));
+        let mut ahead = f.state.clone();
+        f.push(sign_recover(&f.keys[1], &f.state, [f.id(2)]));
+        let block = f.blocks.last().unwrap();
+        // Another history of the same length, that the survivor never saw.
+        ahead.extend(&ahead.next_block(f.admit(3), "", 9, 90, 0)).unwrap();
+        assert_eq!(verify_recovery(block, &behind), Ok(()));
+        assert_eq!(verify_recovery(block, &ahead), Ok(()));
+        assert!(matches!(
+            verify_recovery(block, &f.state),
+            Err(ChainError::WrongEpoch { want: 3, got: 2, .. })
+        ));
+        assert!(matches!(
+            verify_recovery(block, &Fixture::new().state),
+            Err(ChainError::NotAdmitted { .. })
+        ));
+        assert_eq!(
+            verify_recovery(&f.blocks[0], &behind),
+            Err(ChainError::NotRecovery { index: 1 })
+        );
+        let changes: [fn(&mut Block); 4] = [
+            |block| block.index += 1,
+            |block| block.index = 0,
+            |block| block.epoch += 1,
+            |block| block.prev.0[0] ^= 1,
+        ];
+        for change in changes {
+            let mut bent = block.clone();
+            change(&mut bent);
+            assert!(verify_recovery(&bent, &behind).is_err());
         }
     }
 
