@@ -8,6 +8,7 @@ pub mod boot;
 pub mod catalog;
 pub mod discovery;
 mod kinds;
+pub mod openapi;
 #[cfg(test)]
 mod reference;
 pub mod resource;

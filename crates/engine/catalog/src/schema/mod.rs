@@ -4,9 +4,11 @@ pub mod definitions;
 mod handle;
 mod json;
 mod node;
+mod render;
 mod text;
 
 pub use handle::Schema;
 pub use json::{SchemaError, Unknown};
 pub use node::{ListKind, MapKind, Node, PatchStrategy, Reference, SchemaType};
+pub use render::{Dialect, Rendered};
 pub use text::TextError;
