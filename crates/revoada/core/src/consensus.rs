@@ -107,7 +107,12 @@ pub struct ConsensusStatus {
 pub trait Consensus: Send + Sync + 'static {
     /// Commits `payload` and applies it exactly once, wherever the leader is. With `fence`, the state
     /// machine refuses the entry unless it is committed in exactly that term.
-    fn propose(&self, payload: Bytes, fence: Option<u64>, deadline: Duration) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+    fn propose(
+        &self,
+        payload: Bytes,
+        fence: Option<u64>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
 
     /// Returns once this replica has applied everything that was committed when the call was made.
     /// Concurrent calls share one round trip. Gives the applied index.

@@ -105,6 +105,9 @@ mod tests {
         assert_eq!(id.to_string().parse::<MemberId>(), Ok(id));
         assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
         let error = "abc".parse::<MemberId>().unwrap_err();
-        assert_eq!(error.to_string(), "\"abc\" is not a member id: want 64 hexadecimal digits");
+        assert_eq!(
+            error.to_string(),
+            "\"abc\" is not a member id: want 64 hexadecimal digits"
+        );
     }
 }

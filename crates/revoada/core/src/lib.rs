@@ -11,6 +11,8 @@ pub mod env;
 pub mod formation;
 pub mod id;
 pub mod key;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 pub mod planner;
 pub mod policy;
 pub mod role;

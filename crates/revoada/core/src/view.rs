@@ -115,7 +115,7 @@ impl MemberView {
 }
 
 /// Raft's configuration: what it says is the truth about roles.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RaftView {
     /// The voters; in a joint configuration those of the incoming one.
     pub voters: BTreeSet<MemberId>,
