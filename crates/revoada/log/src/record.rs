@@ -204,7 +204,9 @@ mod tests {
         let read: Vec<_> = Records::new(&payload).map(Result::unwrap).collect();
         assert_eq!(read, starts.iter().copied().zip(all()).collect::<Vec<_>>());
         for cut in 1..payload.len() {
-            let torn = Records::new(&payload[..cut]).last().is_some_and(|record| record.is_err());
+            let torn = Records::new(&payload[..cut])
+                .last()
+                .is_some_and(|record| record.is_err());
             assert_eq!(torn, !starts.contains(&cut), "cut at byte {cut}");
         }
     }

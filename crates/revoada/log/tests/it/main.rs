@@ -1,0 +1,9 @@
+//! Tests of the log and the snapshot store through their public API, on real and on faulty disks.
+
+mod crash;
+mod damage;
+mod fault_disk;
+mod log;
+mod model;
+mod snapshot;
+mod util;
