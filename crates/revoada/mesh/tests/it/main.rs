@@ -1,0 +1,8 @@
+//! Meshes with real sockets on loopback.
+
+mod discovery;
+mod gossip;
+mod join;
+mod links;
+mod refusals;
+mod support;
