@@ -1,1 +1,19 @@
 //! Distribution layer: Raft, gossip, transitions and attestation over real sockets, disks and clocks.
+//!
+//! It knows nothing of what the cluster is for: the layer above brings an [`ApplicationFactory`] and gets
+//! [`revoada_core::consensus::Consensus`].
+
+pub mod gossip;
+pub mod known;
+pub mod member;
+mod raft;
+mod rpc;
+
+pub use gossip::{Announcement, Everyone, Heard, Pulse};
+pub use known::{Known, Version};
+pub use member::{
+    AdminError, ApplicationFactory, CallHandler, ConsensusHandle, JoinDialer, JoinError, JoinIntent, Joined, Member,
+    MemberOptions, MemberTrust, NameWish, RecoverError, ReplicaPhase, Start, StartError, Status, join,
+};
+pub use raft::replica::{ReplicaError, Timing};
+pub use rpc::{JoinPeer, PeerStream, RpcError};

@@ -1,0 +1,438 @@
+//! Proposals from wherever this member stands: to its own replica when it leads, else to the leader.
+//!
+//! Every proposal carries a request id, so it is retried freely: applied once, whoever saw it first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::Instant as _;
+use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver as _;
+use revoada_core::MemberId;
+use revoada_core::command::{CodecError, Command, MeshCommand};
+use revoada_core::consensus::{Applied, BoxFuture, Consensus, ConsensusStatus, ProposeError, ReadError};
+use revoada_core::state::MeshOutcome;
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::raft::codec;
+use crate::raft::machine::Reply;
+use crate::raft::replica::Replica;
+use crate::raft::types::Payload;
+use crate::rpc::{RpcError, call, pb};
+
+/// Largest payload of one proposal.
+pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// One attempt at one leader; a retry with the same id is harmless.
+const ATTEMPT: Duration = Duration::from_millis(900);
+
+/// Proposals of one member under way at once: half of what the exactly-once table remembers of it.
+pub(crate) const IN_FLIGHT_MAX: usize = revoada_core::dedupe::WINDOW_MAX / 2;
+
+/// Pause before asking again when no leader is known.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// A leader that has not heard a majority for this long accepts no more writes.
+const QUORUM_SILENCE: Duration = Duration::from_millis(1_500);
+
+/// Consensus as the engine gets it.
+pub struct ConsensusHandle {
+    shared: Arc<Shared>,
+}
+
+/// How one attempt ended.
+pub(crate) enum Attempt {
+    Done {
+        index: u64,
+        answer: Bytes,
+    },
+    /// Not here; perhaps there.
+    Elsewhere(Option<MemberId>),
+    /// The leader has lost its majority: nothing was appended.
+    NoQuorum,
+    /// Try again: no answer, or a broken one.
+    Again(String),
+}
+
+impl ConsensusHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Shared {
+    /// Commits a mesh command, wherever the leader is.
+    pub(crate) async fn propose_mesh(
+        &self,
+        command: MeshCommand,
+        deadline: Duration,
+    ) -> Result<MeshOutcome, ProposeError> {
+        let request = self.next_request();
+        let command = Command::Mesh {
+            request,
+            at_ms: self.unix_ms(),
+            by: self.me,
+            command,
+        };
+        let (_, answer) = self
+            .propose_encoded(command.encode().map_err(encoding)?, deadline)
+            .await?;
+        match codec::decode::<Reply>("answer", &answer) {
+            Ok(Reply::Mesh(outcome)) => Ok(outcome),
+            Ok(other) => Err(ProposeError::Halted {
+                reason: format!("a mesh command was answered with {other:?}"),
+            }),
+            Err(error) => Err(ProposeError::Halted {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Commits an encoded command: retried with the same id until it is answered or the deadline passes.
+    pub(crate) async fn propose_encoded(
+        &self,
+        command: Bytes,
+        deadline: Duration,
+    ) -> Result<(u64, Bytes), ProposeError> {
+        if let Some(reason) = self.halted.borrow().clone() {
+            return Err(ProposeError::Halted { reason });
+        }
+        let started = Instant::now();
+        // More at once than the exactly-once table remembers, and a slow retry could not be told from a lost one.
+        let Ok(Ok(_permit)) = tokio::time::timeout(deadline, self.proposals.acquire()).await else {
+            return Err(self.no_answer(started));
+        };
+        let mut hint = None;
+        loop {
+            let left = deadline.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(self.no_answer(started));
+            }
+            let leader = hint.take().or_else(|| self.leader_hint());
+            let attempt = match leader {
+                Some(leader) if leader == self.me => self.propose_here(command.clone(), left.min(ATTEMPT)).await,
+                Some(leader) => self.propose_there(leader, command.clone(), left.min(ATTEMPT)).await,
+                None => Attempt::Elsewhere(None),
+            };
+            match attempt {
+                Attempt::Done { index, answer } => return Ok((index, answer)),
+                Attempt::Elsewhere(Some(leader)) if leader != self.me => hint = Some(leader),
+                Attempt::Elsewhere(_) => {}
+                Attempt::NoQuorum => {
+                    if let Some(error) = self.quorum_lost() {
+                        return Err(error);
+                    }
+                }
+                Attempt::Again(reason) => tracing::debug!(%reason, "a proposal is tried again"),
+            }
+            if hint.is_none() {
+                // Without any leader and with a majority dead there is nothing to wait for.
+                if self.leader_hint().is_none()
+                    && started.elapsed() > Duration::from_millis(1_000)
+                    && let Some(error) = self.quorum_lost()
+                {
+                    return Err(error);
+                }
+                tokio::time::sleep(PAUSE.min(deadline.saturating_sub(started.elapsed()))).await;
+            }
+        }
+    }
+
+    /// Proposes at this member's own replica.
+    pub(crate) async fn propose_here(&self, command: Bytes, deadline: Duration) -> Attempt {
+        let Some(replica) = self.running() else {
+            return Attempt::Elsewhere(None);
+        };
+        if let Some(elsewhere) = not_leading(self.me, &replica) {
+            return elsewhere;
+        }
+        if !heard_majority(&replica) {
+            return Attempt::NoQuorum;
+        }
+        match tokio::time::timeout(deadline, replica.raft.client_write(Payload(command))).await {
+            Ok(Ok(response)) => Attempt::Done {
+                index: response.log_id.index,
+                answer: response.data.0,
+            },
+            Ok(Err(error)) => match error.forward_to_leader() {
+                Some(forward) => Attempt::Elsewhere(forward.leader_id),
+                None => Attempt::Again(error.to_string()),
+            },
+            Err(_) if !heard_majority(&replica) => Attempt::NoQuorum,
+            Err(_) => Attempt::Again("no commit in time".into()),
+        }
+    }
+
+    async fn propose_there(&self, leader: MemberId, command: Bytes, deadline: Duration) -> Attempt {
+        let mut client = self.rpc.peer(leader);
+        let request = pb::ProposeRequest {
+            command,
+            deadline_ms: deadline.as_millis() as u32,
+        };
+        let moved = self.leader_moved(leader);
+        tokio::select! {
+            reply = call(leader, deadline, client.propose(request)) => match reply {
+                Ok(reply) => attempt_of(reply),
+                Err(error @ RpcError::Unreachable { .. }) => {
+                    self.mesh.reset_backoff(leader);
+                    Attempt::Again(error.to_string())
+                }
+                Err(error) => Attempt::Again(error.to_string()),
+            },
+            () = moved => Attempt::Again("the leader changed meanwhile".into()),
+        }
+    }
+
+    /// Completes when this member learns of another leader than `leader`.
+    async fn leader_moved(&self, leader: MemberId) {
+        let Some(replica) = self.running() else {
+            return std::future::pending().await;
+        };
+        let mut metrics = replica.raft.server_metrics();
+        loop {
+            if metrics.borrow_watched().current_leader.is_some_and(|now| now != leader) {
+                return;
+            }
+            if openraft::async_runtime::WatchReceiver::changed(&mut metrics)
+                .await
+                .is_err()
+            {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Who leads, as far as this member knows: its own replica first, else what live replicas say.
+    pub(crate) fn leader_hint(&self) -> Option<MemberId> {
+        if let Some(replica) = self.running()
+            && let Some(leader) = replica.raft.metrics().borrow_watched().current_leader
+            && (leader == self.me || !self.is_dead(&leader))
+        {
+            return Some(leader);
+        }
+        let everyone = self.gossip.everyone();
+        let everyone = everyone.borrow();
+        everyone
+            .values()
+            .filter(|heard| heard.liveness.is_alive())
+            .filter_map(|heard| heard.pulse.leader.map(|leader| (heard.pulse.term, leader)))
+            .filter(|(_, leader)| everyone.get(leader).is_some_and(|heard| heard.liveness.is_alive()))
+            .max()
+            .map(|(_, leader)| leader)
+    }
+
+    pub(crate) fn is_dead(&self, member: &MemberId) -> bool {
+        use revoada_core::view::Liveness;
+        let everyone = self.gossip.everyone();
+        let everyone = everyone.borrow();
+        matches!(
+            everyone.get(member).map(|heard| heard.liveness),
+            Some(Liveness::Dead { .. })
+        )
+    }
+
+    /// Voters that are not heard of, if the others are no majority.
+    pub(crate) fn quorum_lost(&self) -> Option<ProposeError> {
+        let (missing, voters) = self.missing_voters();
+        (missing.len() * 2 >= voters && voters > 0).then_some(ProposeError::NoQuorum { missing, voters })
+    }
+
+    /// Voters that are not alive, and the number of all.
+    pub(crate) fn missing_voters(&self) -> (Vec<MemberId>, usize) {
+        let known = self.trust.known();
+        let everyone = self.gossip.everyone();
+        let everyone = everyone.borrow();
+        let voters = &known.config().voters;
+        let missing = voters
+            .iter()
+            .filter(|id| **id != self.me && !everyone.get(id).is_some_and(|heard| heard.liveness.is_alive()))
+            .copied()
+            .collect();
+        (missing, voters.len())
+    }
+
+    fn no_answer(&self, started: Instant) -> ProposeError {
+        self.quorum_lost().unwrap_or(ProposeError::Unknown {
+            waited_ms: started.elapsed().as_millis() as u64,
+        })
+    }
+}
+
+/// A command that cannot be encoded is too large: nothing else can be wrong with one of ours.
+pub(crate) fn encoding(error: CodecError) -> ProposeError {
+    match error {
+        CodecError::TooLarge { bytes, bytes_max, .. } => ProposeError::TooLarge { bytes, bytes_max },
+        other => ProposeError::Halted {
+            reason: other.to_string(),
+        },
+    }
+}
+
+fn not_leading(me: MemberId, replica: &Replica) -> Option<Attempt> {
+    let leader = replica.raft.metrics().borrow_watched().current_leader;
+    (leader != Some(me)).then_some(Attempt::Elsewhere(leader))
+}
+
+/// Whether a majority answered this leader lately; always true for a single voter.
+pub(crate) fn heard_majority(replica: &Replica) -> bool {
+    let metrics = replica.raft.metrics().borrow_watched().clone();
+    if metrics.membership_config.membership().voter_ids().count() <= 1 {
+        return true;
+    }
+    metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < QUORUM_SILENCE)
+}
+
+/// The answer of a leader that was asked over the mesh.
+pub(crate) fn attempt_of(reply: pb::ProposeReply) -> Attempt {
+    use pb::propose_reply::Result as R;
+    match reply.result {
+        Some(R::Applied(applied)) => Attempt::Done {
+            index: applied.index,
+            answer: applied.response,
+        },
+        Some(R::NotLeader(not)) => Attempt::Elsewhere(member_id(&not.leader)),
+        Some(R::NoQuorum(_)) => Attempt::NoQuorum,
+        Some(R::Failure(failure)) => Attempt::Again(failure.message),
+        None => Attempt::Again("an empty answer".into()),
+    }
+}
+
+/// The wire form of an attempt.
+pub(crate) fn reply_of(attempt: Attempt) -> pb::ProposeReply {
+    use pb::propose_reply::Result as R;
+    let result = match attempt {
+        Attempt::Done { index, answer } => R::Applied(pb::Applied {
+            index,
+            response: answer,
+        }),
+        Attempt::Elsewhere(leader) => R::NotLeader(pb::NotLeader {
+            leader: wire_id(leader),
+        }),
+        Attempt::NoQuorum => R::NoQuorum(pb::NoQuorum::default()),
+        Attempt::Again(message) => R::Failure(pb::Failure {
+            message,
+            outcome_unknown: true,
+        }),
+    };
+    pb::ProposeReply { result: Some(result) }
+}
+
+pub(crate) fn member_id(raw: &[u8]) -> Option<MemberId> {
+    raw.try_into().ok().map(MemberId)
+}
+
+pub(crate) fn wire_id(id: Option<MemberId>) -> Bytes {
+    id.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes()))
+}
+
+impl Consensus for ConsensusHandle {
+    fn propose(
+        &self,
+        payload: Bytes,
+        fence: Option<u64>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        Box::pin(async move {
+            if payload.len() > PAYLOAD_BYTES_MAX {
+                return Err(ProposeError::TooLarge {
+                    bytes: payload.len(),
+                    bytes_max: PAYLOAD_BYTES_MAX,
+                });
+            }
+            let request = self.shared.next_request();
+            let command = Command::App {
+                request,
+                fence,
+                payload,
+            };
+            let (index, answer) = self
+                .shared
+                .propose_encoded(command.encode().map_err(encoding)?, deadline)
+                .await?;
+            match codec::decode::<Reply>("answer", &answer) {
+                Ok(Reply::App(response)) => Ok(Applied { index, response }),
+                Ok(Reply::Fenced { fence, term }) => Err(ProposeError::Fenced { fence, term }),
+                Ok(Reply::TooOld) => Err(ProposeError::Unknown {
+                    waited_ms: deadline.as_millis() as u64,
+                }),
+                Ok(other) => Err(ProposeError::Halted {
+                    reason: format!("the state machine answered {other:?}"),
+                }),
+                Err(error) => Err(ProposeError::Halted {
+                    reason: error.to_string(),
+                }),
+            }
+        })
+    }
+
+    fn read_index(&self, deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let index = self.shared.reads.index(&self.shared, deadline).await?;
+            let Some(replica) = self.shared.running() else {
+                return Err(ReadError::Timeout {
+                    waited_ms: started.elapsed().as_millis() as u64,
+                });
+            };
+            let mut applied = replica.machine.applied();
+            let left = deadline.saturating_sub(started.elapsed());
+            match tokio::time::timeout(left, applied.wait_for(|applied| *applied >= index)).await {
+                Ok(Ok(applied)) => Ok(*applied),
+                _ => Err(ReadError::Timeout {
+                    waited_ms: started.elapsed().as_millis() as u64,
+                }),
+            }
+        })
+    }
+
+    fn status(&self) -> ConsensusStatus {
+        let (missing, voters) = self.shared.missing_voters();
+        let Some(replica) = self.shared.running() else {
+            return ConsensusStatus {
+                leader: self.shared.leader_hint(),
+                missing,
+                voters,
+                ..Default::default()
+            };
+        };
+        let metrics = replica.raft.metrics().borrow_watched().clone();
+        let leader = metrics.current_leader;
+        let is_leader = leader == Some(self.shared.me);
+        let quorum = match leader {
+            Some(_) if is_leader => heard_majority(&replica),
+            Some(leader) => !self.shared.is_dead(&leader),
+            None => false,
+        };
+        ConsensusStatus {
+            leader,
+            is_leader,
+            term: metrics.current_term,
+            applied: metrics.last_applied.map_or(0, |id| id.index),
+            quorum,
+            missing: if quorum { Vec::new() } else { missing },
+            voters,
+        }
+    }
+}
+
+/// The leader's side of a linearizable read: its commit index, confirmed by a majority.
+pub(crate) async fn read_index_here(shared: &Shared, deadline: Duration) -> Result<u64, Attempt> {
+    let Some(replica) = shared.running() else {
+        return Err(Attempt::Elsewhere(None));
+    };
+    if let Some(elsewhere) = not_leading(shared.me, &replica) {
+        return Err(elsewhere);
+    }
+    match tokio::time::timeout(deadline, replica.raft.get_read_log_id(ReadPolicy::ReadIndex)).await {
+        Ok(Ok((read, _))) => Ok(read.index()),
+        Ok(Err(error)) => match error.forward_to_leader() {
+            Some(forward) => Err(Attempt::Elsewhere(forward.leader_id)),
+            None if !heard_majority(&replica) => Err(Attempt::NoQuorum),
+            None => Err(Attempt::Again(error.to_string())),
+        },
+        Err(_) if !heard_majority(&replica) => Err(Attempt::NoQuorum),
+        Err(_) => Err(Attempt::Again("no majority confirmed in time".into())),
+    }
+}

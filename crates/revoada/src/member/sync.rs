@@ -1,0 +1,109 @@
+//! How a member without a leader of its own learns what the cluster is: it follows a peer's picture.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use revoada_core::MemberId;
+use tokio_stream::StreamExt;
+
+use super::Shared;
+use crate::known::Known;
+use crate::raft::network::open;
+use crate::rpc::pb;
+
+/// A replica that hears its leader needs nobody else's picture.
+const LEADERLESS: Duration = Duration::from_millis(1_000);
+
+/// Pause between attempts at peers.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// One peer is followed for at most this long before the choice is made anew.
+const TURN: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut turn = 0_usize;
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        if !needs_peer(&shared) {
+            continue;
+        }
+        let candidates = candidates(&shared);
+        let Some(peer) = candidates.get(turn % candidates.len().max(1)).copied() else {
+            continue;
+        };
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            ended = tokio::time::timeout(TURN, follow(&shared, peer)) => match ended {
+                Ok(Err(reason)) => {
+                    tracing::debug!(peer = %peer.short(), %reason, "this peer's picture cannot be followed");
+                    turn = turn.wrapping_add(1);
+                }
+                Ok(Ok(())) | Err(_) => {}
+            },
+        }
+    }
+}
+
+fn needs_peer(shared: &Shared) -> bool {
+    shared.running().is_none() || shared.leaderless_for(LEADERLESS)
+}
+
+/// Live replicas first: their picture is the newest.
+fn candidates(shared: &Shared) -> Vec<MemberId> {
+    let known = shared.trust.known();
+    let replicas = known.replicas();
+    let everyone = shared.gossip.everyone();
+    let everyone = everyone.borrow();
+    let mut all: Vec<_> = known
+        .members()
+        .into_iter()
+        .filter(|id| *id != shared.me)
+        .map(|id| {
+            let heard = everyone.get(&id);
+            let alive = heard.is_some_and(|heard| heard.liveness.is_alive());
+            let replica = heard.is_some_and(|heard| heard.pulse.replica) || replicas.contains(&id);
+            (!(alive && replica), !alive, id)
+        })
+        .collect();
+    all.sort();
+    let live = all.iter().filter(|(_, dead, _)| !dead).count();
+    // With live peers known there is no point in waiting for dead ones.
+    if live > 0 {
+        all.truncate(live);
+    }
+    all.into_iter().map(|(_, _, id)| id).collect()
+}
+
+async fn follow(shared: &Arc<Shared>, peer: MemberId) -> Result<(), String> {
+    let version = shared.trust.known().version();
+    let mut client = shared.rpc.peer(peer);
+    let request = pb::KnownRequest {
+        epoch: version.epoch,
+        config_index: 0,
+        version: version.index,
+    };
+    let opened = tokio::time::timeout(Duration::from_secs(2), client.known(request)).await;
+    let mut updates = match opened {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return Err(status.message().to_owned()),
+        Err(_) => return Err("no answer within 2 s".into()),
+    };
+    loop {
+        tokio::select! {
+            update = updates.next() => {
+                let update = update.ok_or("the peer ended the stream")?.map_err(|status| status.message().to_owned())?;
+                let envelope = update.known.ok_or("an empty update")?;
+                let known: Known = open("picture of the cluster", &envelope).map_err(|error| error.to_string())?;
+                shared.trust.accept(Arc::new(known));
+            }
+            () = tokio::time::sleep(Duration::from_millis(500)) => {
+                if !needs_peer(shared) || shared.is_dead(&peer) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
