@@ -393,7 +393,7 @@ mod tests {
         let by = "01".repeat(32);
         assert_eq!(
             data_encoding::HEXLOWER.encode(&advance.encode().unwrap()),
-            format!("0100{origin}03098080d095ff31{by}090404"),
+            format!("0100{origin}030980d095ffbc31{by}090404"),
         );
     }
 

@@ -129,11 +129,20 @@ impl Model {
         if let Some(node) = model.nodes.get_mut(&founder) {
             node.replica = Some(MeshState::default());
         }
-        let genesis =
-            Genesis { founder, founder_name: name.to_owned(), created_ms: UNIX_START_MS, salt: Hash32([1; 32]) };
+        let genesis = Genesis {
+            founder,
+            founder_name: name.to_owned(),
+            created_ms: UNIX_START_MS,
+            salt: Hash32([1; 32]),
+        };
         model.propose(MeshCommand::Found { genesis });
         let (expires_ms, uses) = (u64::MAX, u32::MAX);
-        model.propose(MeshCommand::IssueTicket { secret_hash: TICKET, expires_ms, uses, witness: false });
+        model.propose(MeshCommand::IssueTicket {
+            secret_hash: TICKET,
+            expires_ms,
+            uses,
+            witness: false,
+        });
         model
     }
 
@@ -144,13 +153,25 @@ impl Model {
 
     /// Members reachable from `id`, itself included; nobody from one that is down.
     pub fn reach(&self, id: &MemberId) -> BTreeSet<MemberId> {
-        let Some(from) = self.nodes.get(id).filter(|node| node.up) else { return BTreeSet::new() };
-        self.nodes.iter().filter(|(_, node)| node.up && node.side == from.side).map(|(id, _)| *id).collect()
+        let Some(from) = self.nodes.get(id).filter(|node| node.up) else {
+            return BTreeSet::new();
+        };
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.up && node.side == from.side)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// The leader's state, or that of the replica that holds most.
     pub fn state(&self) -> Option<&MeshState> {
-        let best = || self.raft.matched.iter().max_by_key(|(_, matched)| **matched).map(|(id, _)| *id);
+        let best = || {
+            self.raft
+                .matched
+                .iter()
+                .max_by_key(|(_, matched)| **matched)
+                .map(|(id, _)| *id)
+        };
         self.nodes.get(&self.raft.leader.or_else(best)?)?.replica.as_ref()
     }
 
@@ -158,8 +179,12 @@ impl Model {
     pub fn join(&mut self, name: &str, zone: &str, witness: bool) -> Option<MeshOutcome> {
         let node = Node::new(name, zone, self.now_ms);
         let member = node.id();
-        let outcome =
-            self.propose(MeshCommand::Admit { member, name: name.to_owned(), witness, secret_hash: TICKET })?;
+        let outcome = self.propose(MeshCommand::Admit {
+            member,
+            name: name.to_owned(),
+            witness,
+            secret_hash: TICKET,
+        })?;
         if matches!(outcome, MeshOutcome::Admitted { .. }) {
             self.nodes.entry(member).or_insert(node);
         }
@@ -193,10 +218,27 @@ impl Model {
         }
         self.seq += 1;
         let kind = command.kind();
-        let request = RequestId { origin: leader, boot: 1, seq: self.seq };
+        let request = RequestId {
+            origin: leader,
+            boot: 1,
+            seq: self.seq,
+        };
         // Through the wire format, as in the real log.
-        let entry = Command::Mesh { request, at_ms: self.unix_ms(), by: leader, command }.encode().ok()?;
-        self.log.push((LogPosition { index: self.raft.index, term: self.raft.term }, entry));
+        let entry = Command::Mesh {
+            request,
+            at_ms: self.unix_ms(),
+            by: leader,
+            command,
+        }
+        .encode()
+        .ok()?;
+        self.log.push((
+            LogPosition {
+                index: self.raft.index,
+                term: self.raft.term,
+            },
+            entry,
+        ));
         self.answer = None;
         self.apply();
         if let Some(MeshOutcome::Refused(refusal)) = &self.answer {
@@ -210,7 +252,15 @@ impl Model {
         let node = self.nodes.get(survivor)?;
         let state = node.replica.as_ref()?;
         let event = sign_recover(&node.key, state.chain()?, keep.iter().copied());
-        let Event::Recover { epoch, survivor, keep, signature } = event else { return None };
+        let Event::Recover {
+            epoch,
+            survivor,
+            keep,
+            signature,
+        } = event
+        else {
+            return None;
+        };
         // A new log begins with what the survivor holds.
         let index = self.raft.matched.get(&survivor).copied().unwrap_or(0);
         let term = self.raft.term + 1;
@@ -223,7 +273,12 @@ impl Model {
                 node.replica = None;
             }
         }
-        self.propose(MeshCommand::Recover { epoch, survivor, keep, signature })
+        self.propose(MeshCommand::Recover {
+            epoch,
+            survivor,
+            keep,
+            signature,
+        })
     }
 
     /// Lets [`TICK_MS`] pass and the leader do at most one thing.
@@ -258,7 +313,14 @@ impl Model {
     pub fn view(&self, leader: MemberId) -> Option<View> {
         let state = self.nodes.get(&leader)?.replica.as_ref()?;
         let observe = |id: &MemberId| self.observe(&leader, id);
-        Some(View::new(state, leader, self.raft.config.clone(), self.now_ms, self.unix_ms(), observe))
+        Some(View::new(
+            state,
+            leader,
+            self.raft.config.clone(),
+            self.now_ms,
+            self.unix_ms(),
+            observe,
+        ))
     }
 
     fn unix_ms(&self) -> u64 {
@@ -266,13 +328,21 @@ impl Model {
     }
 
     fn observe(&self, leader: &MemberId, id: &MemberId) -> Observation {
-        let Some(node) = self.nodes.get(id) else { return Observation::default() };
+        let Some(node) = self.nodes.get(id) else {
+            return Observation::default();
+        };
         let reachable = node.up && self.nodes.get(leader).is_some_and(|leader| leader.side == node.side);
         let lost_ms = self.now_ms - node.changed_ms;
         let liveness = match reachable {
-            true => Liveness::Alive { since_ms: node.changed_ms },
-            false if lost_ms < DETECT_MS => Liveness::Suspect { since_ms: node.changed_ms },
-            false => Liveness::Dead { since_ms: node.changed_ms + DETECT_MS },
+            true => Liveness::Alive {
+                since_ms: node.changed_ms,
+            },
+            false if lost_ms < DETECT_MS => Liveness::Suspect {
+                since_ms: node.changed_ms,
+            },
+            false => Liveness::Dead {
+                since_ms: node.changed_ms + DETECT_MS,
+            },
         };
         Observation {
             liveness,
@@ -304,14 +374,19 @@ impl Model {
                 continue;
             }
             if self.nodes.get(id).is_some_and(|node| node.replica.is_none()) {
-                let leader = self.raft.leader.and_then(|leader| self.nodes.get(&leader)?.replica.as_ref());
+                let leader = self
+                    .raft
+                    .leader
+                    .and_then(|leader| self.nodes.get(&leader)?.replica.as_ref());
                 let bytes = snapshot.get_or_insert_with(|| leader.and_then(|state| state.encode().ok()));
                 let restored = bytes.as_ref().and_then(|bytes| MeshState::decode(bytes).ok());
                 if let Some(node) = self.nodes.get_mut(id) {
                     node.replica = restored;
                 }
             }
-            let Some(state) = self.nodes.get_mut(id).and_then(|node| node.replica.as_mut()) else { continue };
+            let Some(state) = self.nodes.get_mut(id).and_then(|node| node.replica.as_mut()) else {
+                continue;
+            };
             let applied = state.applied().map_or(0, |at| at.index);
             let from = self.log.partition_point(|(at, _)| at.index <= applied);
             for (at, entry) in self.log[from..].iter().take_while(|(at, _)| at.index <= *matched) {
@@ -363,7 +438,9 @@ impl Model {
     }
 
     fn drive(&mut self, leader: MemberId, live: &BTreeSet<MemberId>) {
-        let Some(state) = self.nodes.get(&leader).and_then(|node| node.replica.as_ref()) else { return };
+        let Some(state) = self.nodes.get(&leader).and_then(|node| node.replica.as_ref()) else {
+            return;
+        };
         let Some(transition) = state.in_flight().cloned() else {
             self.driving = None;
             return;
@@ -389,7 +466,10 @@ impl Model {
             in_phase_ms: self.now_ms - driving.since_ms,
             since_progress_ms: self.now_ms - driving.progress_ms,
         };
-        let progress = ProgressView { live: live.clone(), lag };
+        let progress = ProgressView {
+            live: live.clone(),
+            lag,
+        };
         let step = next_step(&transition, &self.raft.config, &progress, clock, &self.policy);
         if step != Step::Wait {
             self.happened(Happening::Stepped(transition.id, step.clone()));
@@ -401,31 +481,48 @@ impl Model {
             Step::RemoveLearner(id) => {
                 self.raft.remove_learner(live, id);
             }
-            Step::ChangeVoters { voters, keep_as_learner } => {
+            Step::ChangeVoters {
+                voters,
+                keep_as_learner,
+            } => {
                 self.raft.change_voters(live, &voters, &keep_as_learner);
             }
             Step::Advance(phase) => {
-                self.propose(MeshCommand::AdvanceTransition { id: transition.id, phase });
+                self.propose(MeshCommand::AdvanceTransition {
+                    id: transition.id,
+                    phase,
+                });
             }
-            Step::Abort { undo: Some(learner), .. } if self.raft.config.learners.contains(&learner) => {
+            Step::Abort {
+                undo: Some(learner), ..
+            } if self.raft.config.learners.contains(&learner) => {
                 self.raft.remove_learner(live, learner);
             }
             Step::Abort { reason, .. } => {
-                self.propose(MeshCommand::AbortTransition { id: transition.id, reason });
+                self.propose(MeshCommand::AbortTransition {
+                    id: transition.id,
+                    reason,
+                });
             }
             Step::Wait => {}
         }
     }
 
     fn seal(&mut self, leader: MemberId, live: &BTreeSet<MemberId>) {
-        let Some(chain) = self.nodes.get(&leader).and_then(|node| node.replica.as_ref()?.chain()) else { return };
-        let Some((index, hash)) = chain.unsealed().next() else { return };
+        let Some(chain) = self.nodes.get(&leader).and_then(|node| node.replica.as_ref()?.chain()) else {
+            return;
+        };
+        let Some((index, hash)) = chain.unsealed().next() else {
+            return;
+        };
         let sealers: BTreeSet<_> = chain.sealers(index).unwrap_or_default().iter().copied().collect();
         let cluster = chain.cluster();
         let signers = live.intersection(&sealers).filter_map(|id| self.nodes.get(id));
         let parts: Vec<_> = signers.map(|node| sign_seal(&node.key, cluster, index, hash)).collect();
         if parts.len() >= crate::chain::seal_quorum(sealers.len()) {
-            self.propose(MeshCommand::Seal { seal: Seal::assemble(index, hash, parts) });
+            self.propose(MeshCommand::Seal {
+                seal: Seal::assemble(index, hash, parts),
+            });
         }
     }
 
@@ -438,7 +535,8 @@ impl Model {
     /// Replaces keys by names in a text.
     pub fn with_names(&self, text: &str) -> String {
         self.nodes.iter().fold(text.to_owned(), |text, (id, node)| {
-            text.replace(&id.to_string(), &node.name).replace(&id.short(), &node.name)
+            text.replace(&id.to_string(), &node.name)
+                .replace(&id.short(), &node.name)
         })
     }
 
@@ -451,8 +549,17 @@ impl Model {
             format!("{{{}}}", names.join(" "))
         };
         let spec_line = |spec: &TransitionSpec| {
-            let replaces = spec.replaces.map(|id| format!(" in place of {}", name(&id))).unwrap_or_default();
-            format!("begin {}: {} -> {}{replaces} ({})", name(&spec.member), spec.from, spec.to, spec.reason)
+            let replaces = spec
+                .replaces
+                .map(|id| format!(" in place of {}", name(&id)))
+                .unwrap_or_default();
+            format!(
+                "begin {}: {} -> {}{replaces} ({})",
+                name(&spec.member),
+                spec.from,
+                spec.to,
+                spec.reason
+            )
         };
         let line = match happening {
             Happening::Decided(Decision::Begin(spec)) => spec_line(spec),
@@ -464,14 +571,27 @@ impl Model {
             Happening::Stepped(id, step) => match step {
                 Step::AddLearner(member) => format!("#{id} add learner {}", name(member)),
                 Step::RemoveLearner(member) => format!("#{id} remove learner {}", name(member)),
-                Step::ChangeVoters { voters, keep_as_learner } if keep_as_learner.is_empty() => {
+                Step::ChangeVoters {
+                    voters,
+                    keep_as_learner,
+                } if keep_as_learner.is_empty() => {
                     format!("#{id} change voters to {}", names(voters))
                 }
-                Step::ChangeVoters { voters, keep_as_learner } => {
-                    format!("#{id} change voters to {}, keep learner {}", names(voters), names(keep_as_learner))
+                Step::ChangeVoters {
+                    voters,
+                    keep_as_learner,
+                } => {
+                    format!(
+                        "#{id} change voters to {}, keep learner {}",
+                        names(voters),
+                        names(keep_as_learner)
+                    )
                 }
                 Step::Advance(phase) => format!("#{id} {phase}"),
-                Step::Abort { reason, undo: Some(learner) } => {
+                Step::Abort {
+                    reason,
+                    undo: Some(learner),
+                } => {
                     format!("#{id} abort, undo learner {}: {reason}", name(learner))
                 }
                 Step::Abort { reason, undo: None } => format!("#{id} abort: {reason}"),

@@ -72,6 +72,13 @@ impl<'a> Planner<'a> {
     }
 
     fn decide(&self) -> Option<Decision> {
+        let outgoing = self.view.raft.outgoing.as_ref();
+        let quorum = is_majority(&self.view.raft.voters, &self.live)
+            && outgoing.is_none_or(|voters| is_majority(voters, &self.live));
+        if !quorum {
+            // Nothing could be committed.
+            return None;
+        }
         if let Some(decision) = self.hand_over() {
             return Some(decision);
         }
@@ -324,13 +331,17 @@ impl<'a> Planner<'a> {
         if voters.len() <= self.target.votes() {
             return None;
         }
-        let unwanted: BTreeSet<_> = self.unwanted_voters().into_iter().map(|(id, ..)| id).collect();
+        let unwanted: BTreeMap<_, _> = self
+            .unwanted_voters()
+            .into_iter()
+            .map(|(id, _, reason)| (id, reason))
+            .collect();
         let zones = self.zone_counts(None);
         let mut victims: Vec<_> = self.voters().filter(|(id, _)| **id != self.view.leader).collect();
         let witnesses = victims.iter().filter(|(_, member)| member.witness).count();
         victims.sort_by_key(|(id, member)| {
             (
-                !unwanted.contains(id),
+                !unwanted.contains_key(id),
                 !self.view.is_failed(id, self.policy),
                 !member.witness && witnesses > self.target.witnesses,
                 self.live.contains(id),
@@ -404,10 +415,11 @@ impl<'a> Planner<'a> {
             }
             rest.push((id, member));
         }
-        if rest.len() <= self.target.standbys {
+        let wanted = self.standbys_wanted();
+        if rest.len() <= wanted {
             return None;
         }
-        let reason = format!("{} standbys, {} wanted", rest.len(), self.target.standbys);
+        let reason = format!("{} standbys, {wanted} wanted", rest.len());
         let worst = rest.into_iter().min_by_key(|(id, member)| {
             (
                 self.live.contains(id),
@@ -419,9 +431,17 @@ impl<'a> Planner<'a> {
         Some(demote(worst.0, reason))
     }
 
+    /// Standbys of the shape, and one for each vote that cannot be given yet: who waits for a seat keeps a copy
+    /// meanwhile, and is there at once when its turn comes.
+    fn standbys_wanted(&self) -> usize {
+        let seated = self.voters().filter(|(_, member)| !member.witness).count();
+        self.target.standbys + self.target.voters.saturating_sub(seated)
+    }
+
     fn fill_standbys(&self) -> Option<TransitionSpec> {
         let standbys = self.standbys().count();
-        if standbys >= self.target.standbys {
+        let wanted = self.standbys_wanted();
+        if standbys >= wanted {
             return None;
         }
         let (id, member) = *self.candidates(Role::Standby, Damper::Respected, None).first()?;
@@ -430,7 +450,7 @@ impl<'a> Planner<'a> {
             from: member.role,
             to: Role::Standby,
             replaces: None,
-            reason: format!("{standbys} of {} standbys", self.target.standbys),
+            reason: format!("{standbys} of {wanted} standbys"),
         })
     }
 
@@ -579,7 +599,7 @@ impl<'a> Planner<'a> {
         let stays = self.live.contains(id)
             && member.storage_ok
             && member.may_be(Role::Standby)
-            && self.standbys().count() < self.target.standbys;
+            && self.standbys().count() < self.standbys_wanted();
         self.is_safe(&after).then_some(TransitionSpec {
             member: *id,
             from: member.role,
@@ -589,9 +609,10 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Whether the live members can commit the change to `after` and go on with it.
+    /// Whether the live members can go on after a change to `after`. That they can commit it, a majority of the
+    /// present voters being alive, was checked first of all.
     fn is_safe(&self, after: &BTreeSet<MemberId>) -> bool {
-        is_majority(&self.view.raft.voters, &self.live) && is_majority(after, &self.live)
+        is_majority(after, &self.live)
     }
 
     fn is_cooling(&self, member: &MemberView) -> bool {
@@ -613,3 +634,6 @@ enum Damper {
 fn is_pinned_voter(member: &MemberView) -> bool {
     matches!(member.hold, Some(Hold::Pinned(role)) if role.votes())
 }
+
+#[cfg(test)]
+mod tests;

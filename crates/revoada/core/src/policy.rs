@@ -25,6 +25,8 @@ pub struct Policy {
     pub dead_after_ms: u64,
     /// A learner whose log has not grown for this long is given up.
     pub learning_stalled_ms: u64,
+    /// A learner that is not even alive is given up after this long without progress.
+    pub learner_lost_ms: u64,
     /// A learner that makes progress is given up after this long all the same.
     pub learning_ms_max: u64,
     /// How long a caught-up learner may wait for the joint change to become safe and be accepted.
@@ -43,6 +45,7 @@ impl Default for Policy {
             stabilise_ms: 2_000,
             dead_after_ms: 2_500,
             learning_stalled_ms: 30_000,
+            learner_lost_ms: 5_000,
             learning_ms_max: 600_000,
             joint_ms: 10_000,
             sealed_ms: 30_000,

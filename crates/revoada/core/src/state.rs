@@ -477,8 +477,12 @@ impl MeshState {
         Ok(MeshOutcome::TransitionAborted { id })
     }
 
-    /// Starts a cool-down, twice as long as the last one if that was lately.
+    /// Starts a cool-down, twice as long as the last one if that was lately. Not for a member that an operator
+    /// holds: its role changes because someone said so.
     fn damp(&mut self, at_ms: u64, member: MemberId) {
+        if self.holds.contains_key(&member) {
+            return;
+        }
         let before = self
             .damping
             .get(&member)

@@ -302,10 +302,14 @@ fn learn(
     if clock.in_phase_ms >= policy.learning_ms_max {
         return give_up(format!("did not catch up within {} s", policy.learning_ms_max / 1000));
     }
-    if clock.in_phase_ms.min(clock.since_progress_ms) >= policy.learning_stalled_ms {
+    let stalled_ms = clock.in_phase_ms.min(clock.since_progress_ms);
+    if stalled_ms >= policy.learning_stalled_ms {
         let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
         let waited_s = policy.learning_stalled_ms / 1000;
         return give_up(format!("made no progress for {waited_s} s, lag {lag} entries"));
+    }
+    if !progress.live.contains(&spec.member) && stalled_ms >= policy.learner_lost_ms {
+        return give_up("died before it had caught up".to_owned());
     }
     if transition.phase == Phase::Proposed {
         return Step::Advance(Phase::Learning);
@@ -355,3 +359,6 @@ fn wait_until(in_phase_ms: u64, deadline_ms: u64, spec: &TransitionSpec, raft: &
 fn undo(spec: &TransitionSpec, raft: &RaftView) -> Option<MemberId> {
     (spec.from == Role::Worker && raft.learners.contains(&spec.member)).then_some(spec.member)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,8 @@ pub struct Observation {
     pub liveness: Liveness,
     /// Failure domain; empty when not given. Members without one count as one zone.
     pub zone: String,
-    /// Entries behind the leader; `None` for members without a replica or not heard of.
+    /// Entries behind the leader; `None` for members without a replica, and for a learner that never acknowledged
+    /// anything: in a short log it would look caught up without having been reached.
     pub lag: Option<u64>,
     /// Whether the member's replica answers (as opposed to starting, or restoring a snapshot).
     pub replica_ready: bool,

@@ -30,8 +30,17 @@ pub struct Raft {
 impl Raft {
     /// A cluster of one.
     pub fn bootstrap(founder: MemberId) -> Self {
-        let config = RaftView { voters: BTreeSet::from([founder]), ..RaftView::default() };
-        Self { term: 1, config, leader: Some(founder), matched: BTreeMap::from([(founder, 0)]), ..Self::default() }
+        let config = RaftView {
+            voters: BTreeSet::from([founder]),
+            ..RaftView::default()
+        };
+        Self {
+            term: 1,
+            config,
+            leader: Some(founder),
+            matched: BTreeMap::from([(founder, 0)]),
+            ..Self::default()
+        }
     }
 
     /// Whether `live` can commit in the configuration in force.
@@ -40,9 +49,12 @@ impl Raft {
         is_majority(&self.config.voters, live) && outgoing.is_none_or(|voters| is_majority(voters, live))
     }
 
-    /// Entries a member is behind the leader.
+    /// Entries a member is behind the leader; unknown for one that never answered.
     pub fn lag(&self, id: &MemberId) -> Option<u64> {
-        self.matched.get(id).map(|matched| self.index - matched)
+        self.matched
+            .get(id)
+            .filter(|matched| **matched > 0)
+            .map(|matched| self.index - matched)
     }
 
     /// Appends `entries` entries if they commit; live members that were up to date stay so.

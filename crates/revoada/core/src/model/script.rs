@@ -35,7 +35,12 @@ impl Script {
     fn line(&mut self, line: &str) -> Result<(), String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (verb, args) = words.split_first().ok_or("an empty command")?;
-        let option = |key: &str| args.iter().find_map(|arg| arg.strip_prefix(key)).unwrap_or_default().to_owned();
+        let option = |key: &str| {
+            args.iter()
+                .find_map(|arg| arg.strip_prefix(key))
+                .unwrap_or_default()
+                .to_owned()
+        };
         if *verb == "found" {
             self.model = Some(Model::found(args.first().ok_or("whom?")?, &option("zone=")));
             return Ok(());
@@ -46,7 +51,9 @@ impl Script {
             model.id(name).ok_or(format!("no member {name}"))
         };
         let ids = |args: &[&str]| -> Result<Vec<MemberId>, String> {
-            args.iter().map(|name| model.id(name).ok_or(format!("no member {name}"))).collect()
+            args.iter()
+                .map(|name| model.id(name).ok_or(format!("no member {name}")))
+                .collect()
         };
         let answer = match *verb {
             "join" => model.join(args[0], &option("zone="), args.contains(&"witness")),
@@ -75,7 +82,10 @@ impl Script {
             }
             "drain" | "promote" | "demote" | "free" => {
                 let member = id(0)?;
-                let witness = model.state().and_then(|s| s.member(&member)).is_some_and(|member| member.witness);
+                let witness = model
+                    .state()
+                    .and_then(|s| s.member(&member))
+                    .is_some_and(|member| member.witness);
                 let hold = match *verb {
                     "drain" => Some(Hold::Drained),
                     "promote" => Some(Hold::Pinned(if witness { Role::Witness } else { Role::Voter })),
@@ -85,8 +95,11 @@ impl Script {
                 model.propose(MeshCommand::Hold { member, hold })
             }
             "formation" => {
-                let formation =
-                    Formation { voters: args[0].parse().ok(), standbys: args[1].parse().ok(), ..Formation::default() };
+                let formation = Formation {
+                    voters: args[0].parse().ok(),
+                    standbys: args[1].parse().ok(),
+                    ..Formation::default()
+                };
                 model.propose(MeshCommand::SetFormation { formation })
             }
             "leave" => {
@@ -95,7 +108,10 @@ impl Script {
             }
             "expel" => {
                 let member = id(0)?;
-                model.propose(MeshCommand::Expel { member, reason: "by script".to_owned() })
+                model.propose(MeshCommand::Expel {
+                    member,
+                    reason: "by script".to_owned(),
+                })
             }
             "catch-up" => {
                 let (id, entries) = (id(0)?, args[1].parse().map_err(|_| "want entries")?);
@@ -138,7 +154,10 @@ impl Script {
         for _ in 0..duration_ms / TICK_MS {
             let Some(model) = self.model.as_mut() else { return };
             model.tick();
-            let phase = model.state().and_then(|state| state.in_flight()).map(|t| t.phase.to_string());
+            let phase = model
+                .state()
+                .and_then(|state| state.in_flight())
+                .map(|t| t.phase.to_string());
             let crash = match self.crash_at.as_deref() {
                 Some("Raft") => model.raft.config.is_joint(),
                 Some(at) => phase.as_deref() == Some(at),
@@ -162,22 +181,42 @@ impl Script {
     fn flush(&mut self) {
         let Some(model) = self.model.as_mut() else { return };
         for (at_ms, happening) in std::mem::take(&mut model.happenings) {
-            let _ = writeln!(self.out, "{:>6.1} {}", at_ms as f64 / 1000.0, model.describe(&happening));
+            let _ = writeln!(
+                self.out,
+                "{:>6.1} {}",
+                at_ms as f64 / 1000.0,
+                model.describe(&happening)
+            );
         }
     }
 
     fn show(&mut self) {
         let Some(model) = self.model.as_ref() else { return };
-        let leader = model.raft.leader.map_or("none".to_owned(), |id| model.nodes[&id].name.clone());
-        let roles: Vec<_> = model.roles().iter().map(|(name, role)| format!("{name}={role}")).collect();
+        let leader = model
+            .raft
+            .leader
+            .map_or("none".to_owned(), |id| model.nodes[&id].name.clone());
+        let roles: Vec<_> = model
+            .roles()
+            .iter()
+            .map(|(name, role)| format!("{name}={role}"))
+            .collect();
         let chain = model.state().and_then(|state| state.chain());
         let (epoch, height) = chain.map_or((0, 0), |chain| (chain.epoch(), chain.height()));
-        let _ = writeln!(self.out, "  leader {leader}, epoch {epoch}, {height} blocks, {}", roles.join(" "));
+        let _ = writeln!(
+            self.out,
+            "  leader {leader}, epoch {epoch}, {height} blocks, {}",
+            roles.join(" ")
+        );
     }
 }
 
 fn play(input: &str) -> String {
-    let mut script = Script { model: None, crash_at: None, out: String::new() };
+    let mut script = Script {
+        model: None,
+        crash_at: None,
+        out: String::new(),
+    };
     for line in input.lines() {
         if line.starts_with('#') || line.is_empty() {
             script.out.push_str(line);
@@ -201,7 +240,12 @@ fn golden_scripts() {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
-    assert!(files.len() >= 12, "only {} scripts in {}", files.len(), directory.display());
+    assert!(
+        files.len() >= 12,
+        "only {} scripts in {}",
+        files.len(),
+        directory.display()
+    );
     let mut different = Vec::new();
     for path in files {
         let before = std::fs::read_to_string(&path).expect("a readable script");
@@ -218,5 +262,9 @@ fn golden_scripts() {
             different.push(format!("{}:{}: want {want:?}, got {got:?}", path.display(), line + 1));
         }
     }
-    assert!(different.is_empty(), "run with UPDATE_GOLDEN=1 if this is intended:\n{}", different.join("\n"));
+    assert!(
+        different.is_empty(),
+        "run with UPDATE_GOLDEN=1 if this is intended:\n{}",
+        different.join("\n")
+    );
 }
