@@ -199,3 +199,70 @@ pub fn version_order(a: &str, b: &str) -> std::cmp::Ordering {
         (None, None) => a.cmp(b),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_found_by_path_and_by_kind() {
+        let catalog = Catalog::builtin();
+        let deployments = catalog.resource("apps", "v1", "deployments").expect("served");
+        assert_eq!(
+            (deployments.kind.as_ref(), deployments.short_names[0].as_ref()),
+            ("Deployment", "deploy")
+        );
+        assert!(Arc::ptr_eq(
+            deployments,
+            catalog.kind("apps", "v1", "Deployment").expect("served")
+        ));
+        assert_eq!(deployments.storage_key("ns", "a"), "/registry/apps/deployments/ns/a");
+        assert_eq!(
+            deployments.subresource("scale").map(|sub| sub.kind.kind.as_ref()),
+            Some("Scale")
+        );
+        let nodes = catalog.resource("", "v1", "nodes").expect("served");
+        assert_eq!(nodes.storage_key("ignored", "a"), "/registry/core/nodes/a");
+        assert!(catalog.resource("apps", "v2", "deployments").is_none());
+        assert!(catalog.resource("apps", "v1", "pods").is_none());
+        assert_eq!(catalog.resources().count(), 66);
+    }
+
+    #[test]
+    fn versions_share_their_storage() {
+        let catalog = Catalog::builtin();
+        let of = |group, version, plural| catalog.resource(group, version, plural).expect("served");
+        let (old, new) = (
+            "horizontalpodautoscalers",
+            of("autoscaling", "v2", "horizontalpodautoscalers"),
+        );
+        assert_eq!(
+            of("autoscaling", "v1", old).storage_group_version(),
+            ("autoscaling", "v2")
+        );
+        assert_eq!(of("autoscaling", "v1", old).storage_prefix(), new.storage_prefix());
+        assert_eq!(
+            of("events.k8s.io", "v1", "events").storage_key("a", "b"),
+            "/registry/core/events/a/b"
+        );
+        assert_eq!(
+            catalog.preferred("autoscaling", old).map(|of| of.version.as_ref()),
+            Some("v2")
+        );
+        assert!(!of("authentication.k8s.io", "v1", "tokenreviews").is_stored());
+    }
+
+    #[test]
+    fn versions_are_ordered_by_maturity() {
+        let mut versions = [
+            "v1alpha1", "foo10", "v10", "v2", "v11beta2", "v3beta1", "foo1", "v1", "v10beta3",
+        ];
+        versions.sort_by(|a, b| version_order(a, b));
+        assert_eq!(
+            versions,
+            [
+                "v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v1alpha1", "foo1", "foo10"
+            ]
+        );
+    }
+}

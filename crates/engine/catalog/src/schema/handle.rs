@@ -14,6 +14,12 @@ pub struct Schema<'a> {
     body: &'a Node,
 }
 
+/// Built-in definitions that are objects without named properties and hold any.
+const FREE_OBJECTS: [&str; 2] = [
+    "io.k8s.apimachinery.pkg.runtime.RawExtension",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+];
+
 const ATOMIC: &ListKind = &ListKind::Atomic;
 
 impl<'a> Schema<'a> {
@@ -149,16 +155,11 @@ impl<'a> Schema<'a> {
         self.site.int_or_string || self.body.int_or_string || self.format() == Some("int-or-string")
     }
 
-    /// Whether fields that the schema doesn't name are kept.
+    /// Whether fields that the schema doesn't name are kept: the schema says so, or the value is one of the built-in
+    /// types that hold any JSON. An object of a custom resource that lists nothing keeps nothing.
     pub fn preserves_unknown(&self) -> bool {
-        self.site.preserve_unknown
-            || self.body.preserve_unknown
-            || match self.body.ty {
-                // An object that lists nothing (RawExtension, FieldsV1) holds whatever it is given.
-                Some(SchemaType::Object) => self.body.properties.is_empty() && self.body.additional.is_none(),
-                Some(_) => false,
-                None => self.body.one_of.is_empty(),
-            }
+        let free = |name: &str| FREE_OBJECTS.contains(&name) || (self.body.ty.is_none() && self.body.one_of.is_empty());
+        self.site.preserve_unknown || self.body.preserve_unknown || self.definition_name().is_some_and(free)
     }
 
     /// Whether the value is a whole object of some other kind, with `apiVersion`, `kind` and `metadata`.
@@ -174,5 +175,125 @@ impl<'a> Schema<'a> {
     /// Whether the value is a resource quantity: a string or a number.
     pub fn is_quantity(&self) -> bool {
         self.body.one_of.contains(&SchemaType::Number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::Unknown;
+    use crate::{Catalog, ListKind};
+
+    fn walk<'a>(schema: Schema<'a>, path: &str) -> Schema<'a> {
+        path.split('.').fold(schema, |schema, step| {
+            let next = if step == "[]" {
+                schema.items()
+            } else {
+                schema.field(step)
+            };
+            next.unwrap_or_else(|| panic!("no {step} in {path}"))
+        })
+    }
+
+    fn at(group: &str, version: &str, kind: &str, path: &str) -> Schema<'static> {
+        walk(Catalog::builtin().schema(group, version, kind).expect("a kind"), path)
+    }
+
+    #[test]
+    fn lists_say_how_they_merge() {
+        let ports = at("", "v1", "Pod", "spec.containers.[].ports");
+        assert_eq!(
+            ports.list_kind(),
+            &ListKind::Map(vec!["containerPort".into(), "protocol".into()])
+        );
+        assert_eq!(
+            (ports.patch_merge_key(), ports.patch_strategy().merge),
+            (Some("containerPort"), true)
+        );
+        assert_eq!(walk(ports, "[].protocol").default(), Some(&json!("TCP")));
+        assert_eq!(
+            at("", "v1", "Pod", "spec.containers.[].args").list_kind(),
+            &ListKind::Atomic
+        );
+        let finalizers = at("apps", "v1", "Deployment", "metadata.finalizers");
+        assert_eq!(
+            (finalizers.list_kind(), finalizers.patch_strategy().merge),
+            (&ListKind::Set, true)
+        );
+        let volumes = at("apps", "v1", "Deployment", "spec.template.spec.volumes");
+        let strategy = volumes.patch_strategy();
+        assert!(strategy.merge && strategy.retain_keys && !strategy.replace);
+        assert_eq!(volumes.list_map_keys(), ["name"]);
+        assert!(
+            at("apps", "v1", "Deployment", "spec.strategy")
+                .patch_strategy()
+                .retain_keys
+        );
+    }
+
+    #[test]
+    fn maps_and_structs_say_how_they_merge() {
+        assert_eq!(
+            at("apps", "v1", "Deployment", "spec.selector").map_kind(),
+            MapKind::Atomic
+        );
+        assert_eq!(at("", "v1", "Pod", "spec.nodeSelector").map_kind(), MapKind::Atomic);
+        assert_eq!(at("", "v1", "Pod", "metadata.labels").map_kind(), MapKind::Granular);
+        assert_eq!(
+            at("", "v1", "Pod", "metadata.labels.any").schema_type(),
+            Some(SchemaType::String)
+        );
+    }
+
+    #[test]
+    fn special_types_are_told_apart() {
+        assert!(at("", "v1", "Service", "spec.ports.[].targetPort").is_int_or_string());
+        let limit = at("", "v1", "Pod", "spec.containers.[].resources.limits.cpu");
+        assert!(limit.is_quantity() && !limit.is_int_or_string() && !limit.preserves_unknown());
+        assert!(at("apps", "v1", "ControllerRevision", "data").preserves_unknown());
+        assert!(at("", "v1", "Pod", "metadata.managedFields.[].fieldsV1").preserves_unknown());
+        assert!(!at("", "v1", "Pod", "spec").preserves_unknown());
+        assert_eq!(
+            at("", "v1", "Pod", "metadata.creationTimestamp").format(),
+            Some("date-time")
+        );
+        assert_eq!(at("", "v1", "Secret", "data.any").format(), Some("byte"));
+        assert!(at("", "v1", "Pod", "spec").is_required("containers"));
+        assert_eq!(at("", "v1", "Pod", "spec.restartPolicy").allowed_values().len(), 3);
+        assert_eq!(
+            at("", "v1", "Pod", "spec").definition_name(),
+            Some("io.k8s.api.core.v1.PodSpec")
+        );
+    }
+
+    #[test]
+    fn kinds_without_a_resource_have_schemas() {
+        for (group, version, kind) in [
+            ("autoscaling", "v1", "Scale"),
+            ("policy", "v1", "Eviction"),
+            ("", "v1", "PodList"),
+            ("", "v1", "Status"),
+        ] {
+            assert!(Catalog::builtin().schema(group, version, kind).is_some(), "{kind}");
+        }
+        assert!(Catalog::builtin().schema("batch", "v1", "DeleteOptions").is_some());
+        assert!(Catalog::builtin().schema("", "v1", "Nothing").is_none());
+    }
+
+    #[test]
+    fn a_schema_of_a_custom_resource_is_walked_alike() {
+        let schema = json!({ "type": "object", "properties": {
+            "empty": { "type": "object" },
+            "free": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+            "size": { "x-kubernetes-int-or-string": true, "pattern": "^[0-9]+$" },
+            "note": { "type": "string", "nullable": true, "default": "none" },
+        } });
+        let node = Node::from_openapi(&schema, Unknown::Skip).expect("a schema");
+        let schema = Schema::new(&node);
+        assert!(!walk(schema, "empty").preserves_unknown() && walk(schema, "free").preserves_unknown());
+        assert!(walk(schema, "size").is_int_or_string() && walk(schema, "note").is_nullable());
+        assert_eq!(walk(schema, "note").default(), Some(&json!("none")));
     }
 }

@@ -245,3 +245,76 @@ fn kinds(value: &Value) -> Option<Vec<GroupKind>> {
     };
     value.as_array()?.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let read = |schema: Value| {
+            Node::from_openapi(&schema, Unknown::Refuse)
+                .expect_err("refused")
+                .to_string()
+        };
+        assert_eq!(
+            read(json!({ "properties": { "a": { "items": { "type": "text" } } } })),
+            "a.items: `type` has an unexpected value: \"text\""
+        );
+        assert_eq!(
+            read(json!({ "pattern": "x" })),
+            "schema: keyword `pattern` isn't supported"
+        );
+        let missing = json!({ "$ref": "#/components/schemas/io.example.None" });
+        assert_eq!(read(missing), "schema: no definition is named `io.example.None`");
+        let deep = (0..100).fold(json!({ "type": "string" }), |inner, _| json!({ "items": inner }));
+        assert!(read(deep).ends_with("nested more than 64 levels deep"));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let keyword = prop_oneof![
+            Just("type"),
+            Just("items"),
+            Just("properties"),
+            Just("allOf"),
+            Just("oneOf"),
+            Just("$ref"),
+            Just("enum"),
+            Just("additionalProperties"),
+            Just("x-kubernetes-list-type"),
+            Just("x-kubernetes-list-map-keys"),
+            Just("required"),
+            Just("x-kubernetes-group-version-kind"),
+            Just("nullable"),
+            Just("other"),
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i32>().prop_map(|of| json!(of)),
+            Just(json!("object")),
+            Just(json!("map")),
+            ".{0,4}".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+                proptest::collection::btree_map(keyword.clone().prop_map(str::to_owned), inner, 0..4)
+                    .prop_map(|of| Value::Object(of.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_read_or_refused(schema in any_json()) {
+            if let Ok(node) = Node::from_openapi(&schema, Unknown::Skip) {
+                let again = Node::from_openapi(&node.to_openapi(), Unknown::Refuse);
+                prop_assert!(again.is_ok(), "{:?}", again);
+            }
+        }
+    }
+}

@@ -365,3 +365,144 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn known(name: &str) -> Option<u16> {
+        ["io.example.v1.A", "io.example.v1.B"]
+            .iter()
+            .position(|have| *have == name)
+            .and_then(|at| at.try_into().ok())
+    }
+
+    fn word() -> impl Strategy<Value = Str> {
+        "[a-z][A-Za-z0-9$-]{0,8}".prop_map(Str::Owned)
+    }
+
+    fn leaf() -> impl Strategy<Value = Node> {
+        let ty = prop_oneof![
+            Just(Some(SchemaType::String)),
+            Just(Some(SchemaType::Integer)),
+            Just(Some(SchemaType::Boolean)),
+            Just(Some(SchemaType::Object)),
+            Just(None),
+        ];
+        let plain = (ty, proptest::option::of("[a-z0-9-]{1,9}"));
+        let plain = plain.prop_map(|(ty, format)| Node {
+            ty,
+            format: format.map(Str::Owned),
+            ..Node::default()
+        });
+        let reference = (0u16..2, any::<bool>()).prop_map(|(index, wrapped)| {
+            let name = Str::Borrowed(["io.example.v1.A", "io.example.v1.B"][usize::from(index)]);
+            Node {
+                reference: Some(Box::new(Reference { name, index, wrapped })),
+                ..Node::default()
+            }
+        });
+        let choice = Just(Node {
+            one_of: vec![SchemaType::Integer, SchemaType::String],
+            ..Node::default()
+        });
+        prop_oneof![plain, reference, choice]
+    }
+
+    fn attributes(node: Node) -> impl Strategy<Value = Node> {
+        let default = prop_oneof![
+            Just(None),
+            Just(Some(json!({}))),
+            ".{0,12}".prop_map(|text| Some(json!(text))),
+            any::<i64>().prop_map(|number| Some(json!(number))),
+        ];
+        let list = prop_oneof![
+            Just(None),
+            Just(Some(ListKind::Atomic)),
+            Just(Some(ListKind::Set)),
+            proptest::collection::vec(word(), 1..3).prop_map(|keys| Some(ListKind::Map(keys))),
+        ];
+        let map = prop_oneof![Just(None), Just(Some(MapKind::Atomic)), Just(Some(MapKind::Granular))];
+        let strategy = proptest::option::of(prop_oneof![Just("merge"), Just("merge,retainKeys"), Just("replace")]);
+        let allowed = proptest::collection::vec(".{0,6}".prop_map(Value::String), 0..3);
+        (
+            Just(node),
+            default,
+            list,
+            map,
+            strategy,
+            allowed,
+            proptest::option::of(word()),
+        )
+            .prop_map(|(node, default, list, map, strategy, allowed, patch_merge_key)| Node {
+                default,
+                list,
+                map,
+                allowed,
+                patch_merge_key,
+                patch_strategy: strategy.and_then(PatchStrategy::parse),
+                ..node
+            })
+    }
+
+    fn node() -> impl Strategy<Value = Node> {
+        leaf().prop_flat_map(attributes).prop_recursive(3, 8, 1, |inner| {
+            let list = inner.clone().prop_map(|items| Node {
+                items: Some(Box::new(items)),
+                ..Node::of(SchemaType::Array)
+            });
+            let map = inner.prop_map(|of| Node {
+                additional: Some(Box::new(of)),
+                ..Node::of(SchemaType::Object)
+            });
+            prop_oneof![list, map].prop_flat_map(attributes)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            top in leaf().prop_flat_map(attributes),
+            properties in proptest::collection::btree_map(word(), node(), 0..4),
+            required in proptest::collection::vec(word(), 0..3),
+        ) {
+            let kinds = vec![GroupKind { group: "".into(), version: "v1".into(), kind: "A".into() }];
+            let wanted = Node { properties: properties.into_iter().collect(), required, kinds, ..top };
+            let mut text = String::new();
+            wanted.write_definition("io.example.v1.A", &mut text).expect("expressible");
+            let text: &'static str = text.leak();
+            let found: Vec<_> = definitions(text).collect();
+            prop_assert_eq!(&found, &[("io.example.v1.A", text)]);
+            prop_assert_eq!(kinds_of(text).collect::<Vec<_>>(), [("", "v1", "A")]);
+            prop_assert_eq!(parse_definition(text, &known).expect("readable"), wanted);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[ -~\n]{0,80}") {
+            let text: &'static str = text.leak();
+            let _ = parse_definition(text, &known);
+            definitions(text).for_each(drop);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused() {
+        let inline = Node {
+            properties: vec![("a".into(), Node::default())],
+            ..Node::of(SchemaType::Object)
+        };
+        let outer = Node {
+            properties: vec![("b".into(), inline)],
+            ..Node::of(SchemaType::Object)
+        };
+        assert!(outer.write_definition("A", &mut String::new()).is_err());
+        let custom = Node {
+            preserve_unknown: true,
+            ..Node::of(SchemaType::Object)
+        };
+        assert!(custom.write_definition("A", &mut String::new()).is_err());
+    }
+}
