@@ -1,6 +1,9 @@
 //! A strict JSON decoder: bytes to [`Value`], with the paths of duplicate fields (RFC 8259, section 4).
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use crate::meta::FieldPath;
+use crate::prune::{Field, field};
+use crate::schema::{SchemaNode, TreeSchema};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -11,15 +14,16 @@ pub const SIZE_MAX_BYTES: usize = 3 * 1024 * 1024;
 /// Nesting a document may have. Lower than serde_json's own limit, so that the managed fields of an object and a list
 /// of objects, which nest a few levels deeper, can be read back.
 pub const DEPTH_MAX: usize = 100;
-/// Most duplicate fields reported of one document, as many as Kubernetes reports.
-const DUPLICATES_MAX: usize = 100;
+/// Most mistakes reported of one document, as many as Kubernetes reports.
+const REPORTED_MAX: usize = 100;
 
 /// A decoded document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     pub value: Value,
-    /// One text for each field given twice, in document order: `duplicate field "metadata.labels.a"`.
-    pub duplicates: Vec<String>,
+    /// One text for each field given twice, and unknown to the schema if there was one, in document order:
+    /// `duplicate field "metadata.labels.a"`, `unknown field "spec.foo"`.
+    pub strict_errors: Vec<String>,
 }
 
 /// A document that is no JSON, or beyond the limits. `Display` follows the texts that kubectl users know.
@@ -46,15 +50,21 @@ enum Repeated {
 
 /// Decodes an object of a built-in kind: when an object field is given twice the two are merged, as a typed decoder does.
 pub fn json(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    decode(bytes, Repeated::Merge)
+    decode::<TreeSchema>(bytes, Repeated::Merge, None)
+}
+
+/// Decodes an object of a built-in kind and leaves out fields that its schema doesn't know; they are reported in the
+/// same list as duplicates, in document order.
+pub fn json_typed<S: SchemaNode>(bytes: &[u8], schema: &S) -> Result<Decoded, DecodeError> {
+    decode(bytes, Repeated::Merge, Some(schema.clone()))
 }
 
 /// Decodes a patch or a custom resource: when a field is given twice the last one wins.
 pub fn json_untyped(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-    decode(bytes, Repeated::Replace)
+    decode::<TreeSchema>(bytes, Repeated::Replace, None)
 }
 
-fn decode(bytes: &[u8], repeated: Repeated) -> Result<Decoded, DecodeError> {
+fn decode<S: SchemaNode>(bytes: &[u8], repeated: Repeated, schema: Option<S>) -> Result<Decoded, DecodeError> {
     if bytes.len() > SIZE_MAX_BYTES {
         return Err(DecodeError::TooLarge {
             size_bytes: bytes.len(),
@@ -65,73 +75,58 @@ fn decode(bytes: &[u8], repeated: Repeated) -> Result<Decoded, DecodeError> {
     let text = String::from_utf8_lossy(bytes);
     let state = State {
         repeated,
-        path: RefCell::new(Vec::new()),
-        duplicates: RefCell::new(Vec::new()),
+        path: RefCell::default(),
+        strict_errors: RefCell::default(),
     };
     let mut deserializer = serde_json::Deserializer::from_str(&text);
-    let value = Seed { state: &state }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| describe(&error, &text))?;
+    let value = Seed {
+        state: &state,
+        schema,
+        embedded: false,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|value| deserializer.end().map(|()| value))
+    .map_err(|error| describe(&error, &text))?;
     Ok(Decoded {
         value,
-        duplicates: state.duplicates.into_inner(),
+        strict_errors: state.strict_errors.into_inner(),
     })
 }
 
 struct State {
     repeated: Repeated,
-    path: RefCell<Vec<Step>>,
-    duplicates: RefCell<Vec<String>>,
-}
-
-enum Step {
-    Field(String),
-    Index(usize),
+    path: RefCell<FieldPath>,
+    strict_errors: RefCell<Vec<String>>,
 }
 
 impl State {
     fn check_depth<E: serde::de::Error>(&self) -> Result<(), E> {
-        if self.path.borrow().len() >= DEPTH_MAX {
+        if self.path.borrow().depth() >= DEPTH_MAX {
             Err(E::custom("recursion limit exceeded"))
         } else {
             Ok(())
         }
     }
 
-    fn note_duplicate(&self, name: &str) {
-        let mut duplicates = self.duplicates.borrow_mut();
-        if duplicates.len() >= DUPLICATES_MAX {
-            return;
-        }
-        let mut path = String::new();
-        for step in self.path.borrow().iter() {
-            match step {
-                Step::Field(field) => {
-                    if !path.is_empty() {
-                        path.push('.');
-                    }
-                    path.push_str(field);
-                }
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
-            }
-        }
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(name);
-        let text = format!("duplicate field {path:?}");
-        if !duplicates.contains(&text) {
-            duplicates.push(text);
+    /// Notes a mistake at the current path, once.
+    fn note(&self, mistake: &str) {
+        let mut errors = self.strict_errors.borrow_mut();
+        let text = format!("{mistake} field {:?}", self.path.borrow().as_str());
+        if errors.len() < REPORTED_MAX && !errors.contains(&text) {
+            errors.push(text);
         }
     }
 }
 
-struct Seed<'a> {
+struct Seed<'a, S> {
     state: &'a State,
+    /// Schema of the value; without one every field is known.
+    schema: Option<S>,
+    /// The value is a whole resource inside another one.
+    embedded: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de, S: SchemaNode> DeserializeSeed<'de> for Seed<'_, S> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -139,7 +134,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de, S: SchemaNode> Visitor<'de> for Seed<'_, S> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,10 +181,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         self.state.check_depth()?;
+        let schema = self.schema.as_ref().and_then(SchemaNode::items);
         let mut items = Vec::new();
         loop {
-            self.state.path.borrow_mut().push(Step::Index(items.len()));
-            let item = access.next_element_seed(Seed { state: self.state })?;
+            self.state.path.borrow_mut().push_index(items.len());
+            let seed = Seed {
+                state: self.state,
+                schema: schema.clone(),
+                embedded: false,
+            };
+            let item = access.next_element_seed(seed)?;
             self.state.path.borrow_mut().pop();
             match item {
                 Some(item) => items.push(item),
@@ -200,17 +201,35 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         self.state.check_depth()?;
+        let embedded = self.embedded || self.schema.as_ref().is_some_and(SchemaNode::embedded_resource);
+        let preserved = self.schema.as_ref().is_some_and(SchemaNode::preserve_unknown);
         let mut object = Map::new();
         while let Some(name) = access.next_key::<Cow<'de, str>>()? {
-            let repeated = object.contains_key(name.as_ref());
-            self.state.path.borrow_mut().push(Step::Field(name.into_owned()));
-            let value = access.next_value_seed(Seed { state: self.state })?;
-            let Some(Step::Field(name)) = self.state.path.borrow_mut().pop() else {
-                return Err(A::Error::custom("decoder path is out of step"));
+            let name = name.into_owned();
+            self.state.path.borrow_mut().push_field(&name);
+            let known = match &self.schema {
+                None => Field::Free,
+                Some(schema) => field(schema, &name, preserved, embedded),
             };
-            if repeated {
-                self.state.note_duplicate(&name);
+            if object.contains_key(&name) {
+                self.state.note("duplicate");
             }
+            let schema = match known {
+                Field::Known(schema) => Some(schema),
+                Field::Free => None,
+                Field::Unknown => {
+                    self.state.note("unknown");
+                    access.next_value::<IgnoredAny>()?;
+                    self.state.path.borrow_mut().pop();
+                    continue;
+                }
+            };
+            let value = access.next_value_seed(Seed {
+                state: self.state,
+                schema,
+                embedded: false,
+            })?;
+            self.state.path.borrow_mut().pop();
             insert(&mut object, name, value, self.state.repeated);
         }
         Ok(Value::Object(object))
@@ -283,9 +302,27 @@ mod tests {
             br#"{"metadata":{"name":"d","name":"d"},"data":{"k":"1","k":"2"},"data":{"z":"1"},"l":[{},{"a":1,"a":2}]}"#;
         let decoded = json(text).unwrap();
         let expected = ["metadata.name", "data.k", "data", "l[1].a"].map(|path| format!("duplicate field {path:?}"));
-        assert_eq!(decoded.duplicates, expected);
+        assert_eq!(decoded.strict_errors, expected);
         assert_eq!(decoded.value["data"], json!({"k": "2", "z": "1"}));
         assert_eq!(json_untyped(text).unwrap().value["data"], json!({"z": "1"}));
+    }
+
+    #[test]
+    fn unknown_fields_are_left_out_and_reported_in_document_order() {
+        let schema = TreeSchema::from_structural(&json!({"type": "object", "properties": {
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "data": {"type": "object", "additionalProperties": {"type": "string"}}}}))
+        .unwrap();
+        let text = br#"{"metadata":{"name":"x","bogus":1,"name":"y"},"zz":{"deep":1},"extra":[1],"data":{"k":"v"}}"#;
+        let decoded = json_typed(text, &schema).unwrap();
+        let expected = [
+            "unknown field \"metadata.bogus\"",
+            "duplicate field \"metadata.name\"",
+            "unknown field \"zz\"",
+            "unknown field \"extra\"",
+        ];
+        assert_eq!(decoded.strict_errors, expected);
+        assert_eq!(decoded.value, json!({"metadata": {"name": "y"}, "data": {"k": "v"}}));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn parse(bytes: &[u8]) -> Result<JsonPatch, PatchError> {
         });
     }
     let mut strict_errors: Vec<String> = decoded
-        .duplicates
+        .strict_errors
         .into_iter()
         .map(|duplicate| format!("json patch {duplicate}"))
         .collect();

@@ -8,11 +8,11 @@
 //! | [`json_patch`] | `parse(&[u8]) -> Result<JsonPatch, PatchError>`, `JsonPatch::apply(&self, Value) -> Result<Value, PatchError>` | RFC 6902 |
 //! | [`merge_patch`] | `parse(&[u8]) -> Result<Decoded, PatchError>`, `apply(Value, &Value) -> Value` | RFC 7386 |
 //! | [`strategic`] | `parse(&[u8])`, `apply(Value, Value, &S) -> Result<Value, PatchError>` | Kubernetes strategic merge patch |
-//! | `managed` | `FieldManager::{apply, update}`, `FieldSet`, `ignore_timestamps` | server-side apply |
+//! | [`managed`] | `FieldManager::{apply, update}`, `FieldSet`, `ignore_timestamps` | server-side apply |
 //! | [`defaults`] | `apply(&mut Value, &S)`, `zero_object(&S) -> Value` | OpenAPI `default` |
 //! | [`prune`] | `unknown_fields(&Value, &S) -> Vec<String>`, `prune(&mut Value, &S) -> Vec<String>` | fieldValidation |
 //! | [`typecheck`] | `check(&Value, &S) -> Result<(), TypeMismatch>` | decode errors |
-//! | [`decode`] | `json(&[u8]) -> Result<Decoded, DecodeError>` | RFC 8259, strict |
+//! | [`decode`] | `json`, `json_typed(&[u8], &S)`, `json_untyped` `-> Result<Decoded, DecodeError>` | RFC 8259, strict |
 //! | [`meta`] | `name`, `set_resource_version`, ... | ObjectMeta |
 //!
 //! The schema comes in through [`schema::SchemaNode`]: built-in kinds and CustomResourceDefinitions both fit behind it.
@@ -21,6 +21,7 @@ pub mod decode;
 pub mod defaults;
 pub mod error;
 pub mod json_patch;
+pub mod managed;
 pub mod merge_patch;
 pub mod meta;
 pub mod prune;

@@ -5,7 +5,7 @@ use crate::error::PatchError;
 use crate::meta::json_type;
 use serde_json::{Map, Value};
 
-/// Reads a merge patch; anything but a JSON object is refused. `duplicates` of the result feed field validation.
+/// Reads a merge patch; anything but a JSON object is refused. `strict_errors` of the result feed field validation.
 pub fn parse(bytes: &[u8]) -> Result<Decoded, PatchError> {
     let decoded = decode::json_untyped(bytes)?;
     match &decoded.value {

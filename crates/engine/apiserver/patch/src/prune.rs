@@ -28,15 +28,15 @@ pub fn prune<S: SchemaNode>(value: &mut Value, schema: &S) -> Vec<String> {
 }
 
 /// What becomes of one field of an object.
-enum Field<S> {
+pub(crate) enum Field<S> {
     Known(S),
     /// Kept as it is; nothing below is checked.
     Free,
     Unknown,
 }
 
-/// `metadata` of the object, and of resources embedded in it, is checked by its own schema where there is one.
-fn field<S: SchemaNode>(schema: &S, name: &str, preserved: bool, embedded: bool) -> Field<S> {
+/// What the schema says of the field `name`; `embedded` resources have a type and metadata without declaring them.
+pub(crate) fn field<S: SchemaNode>(schema: &S, name: &str, preserved: bool, embedded: bool) -> Field<S> {
     if let Some(property) = schema.property(name) {
         return Field::Known(property);
     }
