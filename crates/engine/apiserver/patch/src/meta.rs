@@ -61,6 +61,55 @@ fn write_go(value: &Value, text: &mut String) {
     }
 }
 
+/// Compact JSON with sorted keys and with `<`, `>` and `&` escaped, byte for byte as Kubernetes writes it.
+#[must_use]
+pub fn go_json(value: &Value) -> String {
+    let mut text = String::new();
+    write_json(value, &mut text);
+    text
+}
+
+fn write_json(value: &Value, text: &mut String) {
+    let string = |string: &str, text: &mut String| {
+        for character in Value::from(string).to_string().chars() {
+            match character {
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                    let _ = write!(text, "\\u{:04x}", u32::from(character));
+                }
+                other => text.push(other),
+            }
+        }
+    };
+    match value {
+        Value::String(value) => string(value, text),
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_json(item, text);
+            }
+            text.push(']');
+        }
+        Value::Object(object) => {
+            text.push('{');
+            for (index, (key, value)) in sorted(object).into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                string(key, text);
+                text.push(':');
+                write_json(value, text);
+            }
+            text.push('}');
+        }
+        scalar => {
+            let _ = write!(text, "{scalar}");
+        }
+    }
+}
+
 /// The fields of an object ordered by name, whatever order the map type keeps.
 #[must_use]
 pub fn sorted(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
@@ -340,6 +389,8 @@ mod tests {
     fn go_formatting() {
         let value = json!({"b": [1, "x", null, true], "a": {"z": 1.5}});
         assert_eq!(go_format(&value), "map[a:map[z:1.5] b:[1 x <nil> true]]");
+        let value = json!({"b": ["<&>", null], "a": 1, "\"": true});
+        assert_eq!(go_json(&value), r#"{"\"":true,"a":1,"b":["\u003c\u0026\u003e",null]}"#);
     }
 
     #[test]

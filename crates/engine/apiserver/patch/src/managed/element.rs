@@ -1,6 +1,7 @@
 //! One step of a field path, and the order and text that structured-merge-diff gives it.
 
-use serde_json::{Map, Number, Value};
+use crate::meta::go_json;
+use serde_json::{Number, Value};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -70,35 +71,17 @@ impl PathElement {
     pub fn to_text(&self) -> String {
         match self {
             Self::Field(name) => format!("f:{name}"),
-            Self::Value(value) => format!("v:{}", json_text(value)),
+            Self::Value(value) => format!("v:{}", go_json(value)),
             Self::Index(index) => format!("i:{index}"),
             Self::Key(fields) => {
                 let fields: Vec<String> = fields
                     .iter()
-                    .map(|(name, value)| format!("{}:{}", json_text(&Value::from(name.as_str())), json_text(value)))
+                    .map(|(name, value)| format!("{}:{}", go_json(&Value::from(name.as_str())), go_json(value)))
                     .collect();
                 format!("k:{{{}}}", fields.join(","))
             }
         }
     }
-}
-
-/// Compact JSON with `<`, `>` and `&` escaped, as Kubernetes writes keys.
-fn json_text(value: &Value) -> String {
-    let sorted = match value {
-        Value::Object(object) => {
-            let fields: Map<String, Value> = crate::meta::sorted(object)
-                .into_iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            Value::Object(fields).to_string()
-        }
-        other => other.to_string(),
-    };
-    sorted
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
 }
 
 impl fmt::Display for PathElement {

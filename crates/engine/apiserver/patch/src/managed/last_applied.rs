@@ -34,17 +34,17 @@ pub(super) fn refresh(object: &mut Value, config: &Value) {
         return;
     }
     let mut config = config.clone();
-    let annotations = config
+    if let Some(annotations) = config
         .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut);
-    let emptied = annotations.is_some_and(|annotations| {
+        .and_then(Value::as_object_mut)
+    {
         annotations.remove(LAST_APPLIED_ANNOTATION);
-        annotations.is_empty()
-    });
-    if emptied {
-        meta::remove(&mut config, "annotations");
     }
-    meta::set_annotation(object, LAST_APPLIED_ANNOTATION, &format!("{config}\n"));
+    meta::set_annotation(
+        object,
+        LAST_APPLIED_ANNOTATION,
+        &format!("{}\n", meta::go_json(&config)),
+    );
     let total: usize = meta::annotations(object)
         .into_iter()
         .flatten()

@@ -49,6 +49,7 @@ impl<'a, S: SchemaNode> FieldManager<'a, S> {
             subresource: "",
             reset_fields: None,
             conversion: None,
+            custom_resource: false,
         }
     }
 
