@@ -79,17 +79,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names the first line that differs.
+/// Names the first fact that differs, or the header if only that does.
 fn first_difference(current: &str, wanted: &str) -> String {
-    let mut have = current.lines();
-    for (number, line) in wanted.lines().enumerate() {
+    let facts = |table: &str| {
+        table
+            .lines()
+            .position(|line| !line.starts_with('#'))
+            .unwrap_or_default()
+    };
+    let skipped = facts(wanted);
+    let mut have = current.lines().skip(facts(current));
+    for (number, line) in wanted.lines().enumerate().skip(skipped) {
         match have.next() {
             Some(same) if same == line => {}
             Some(other) => return format!("line {} is `{}`, not `{}`", number + 1, short(other), short(line)),
             None => return format!("it ends before line {}", number + 1),
         }
     }
-    format!("it has {} lines too many", have.count())
+    match have.count() {
+        0 => "the facts are the same, but its source files aren't".to_owned(),
+        more => format!("it has {more} lines too many"),
+    }
 }
 
 fn short(line: &str) -> String {

@@ -58,7 +58,9 @@ fn check_file(file: &File, test: bool, found: &mut Vec<Violation>) {
             message,
         });
     };
-    if !file.text.starts_with("//!") {
+    // A file of tests beside its module needs no introduction.
+    let beside = file.path.file_name().is_some_and(|name| name == "tests.rs");
+    if !beside && !file.text.starts_with("//!") {
         report(
             0,
             "the first line isn't a `//!` line that says what the module is for".to_owned(),

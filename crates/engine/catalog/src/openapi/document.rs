@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names;
-use super::operation::{self, Body, PathItem, Produces};
+use super::operation::{Body, PathItem, Produces};
 use crate::Str;
 use crate::catalog::Catalog;
 use crate::resource::{GroupKind, Resource, SchemaSource};
@@ -103,7 +103,7 @@ pub(super) fn items(catalog: &Catalog, path: &str) -> Option<Vec<PathItem>> {
     let served = catalog.group_version(group, version)?;
     let id = format!("get{}APIResources", names::identifier(group, version));
     let mut items = vec![about(&names::tag(group, version), id, names::API_RESOURCE_LIST)];
-    items.extend(operation::paths(catalog, served));
+    items.extend(super::paths::of(catalog, served));
     Some(items)
 }
 

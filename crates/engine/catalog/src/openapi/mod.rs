@@ -7,6 +7,7 @@
 mod document;
 mod names;
 mod operation;
+mod paths;
 #[cfg(test)]
 mod tests;
 mod v2;
