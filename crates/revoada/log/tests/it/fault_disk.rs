@@ -54,7 +54,8 @@ struct State {
     ops: u64,
     fault: Option<(u64, Fault)>,
     off: bool,
-    stalled: bool,
+    /// Syncs that may pass before the next is held back.
+    passes: Option<u64>,
     syncing: usize,
 }
 
@@ -140,8 +141,22 @@ impl FaultDisk {
 
     /// Holds syncs back until `false`.
     pub fn stall(&self, stalled: bool) {
-        self.0.0.lock().stalled = stalled;
+        self.0.0.lock().passes = stalled.then_some(0);
         self.0.1.notify_all();
+    }
+
+    /// Lets one sync pass and waits until the next is held back.
+    pub fn step(&self) {
+        {
+            let mut state = self.0.0.lock();
+            state.passes = Some(1);
+            self.0.1.notify_all();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while state.passes == Some(1) {
+                assert!(!self.0.1.wait_until(&mut state, deadline).timed_out(), "no sync passed");
+            }
+        }
+        self.wait_for_stall();
     }
 
     /// Waits until a sync is held back.
@@ -311,12 +326,20 @@ impl Disk for FaultDisk {
         cut_error(cut)
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.0.0.lock();
         let cut = state.op(false)?;
         cut_error(cut)?;
-        state.dir_changes.clear();
-        state.durable_names = state.names.clone();
+        let state = &mut *state;
+        let inside = |path: &Path| path.parent() == Some(dir);
+        state.dir_changes.retain(|change| match change {
+            DirChange::Link(path, _) | DirChange::Rename(path, _, _) | DirChange::Unlink(path) => !inside(path),
+        });
+        state.durable_names.retain(|path, _| !inside(path));
+        let synced = state.names.iter().filter(|(path, _)| inside(path));
+        state
+            .durable_names
+            .extend(synced.map(|(path, inode)| (path.clone(), *inode)));
         Ok(())
     }
 
@@ -383,8 +406,12 @@ impl DiskFile for FaultFile {
         let mut state = self.disk.0.0.lock();
         state.syncing += 1;
         self.disk.0.1.notify_all();
-        while state.stalled {
+        while state.passes == Some(0) {
             self.disk.0.1.wait(&mut state);
+        }
+        if let Some(passes) = &mut state.passes {
+            *passes -= 1;
+            self.disk.0.1.notify_all();
         }
         state.syncing -= 1;
         let cut = match state.op(false) {
