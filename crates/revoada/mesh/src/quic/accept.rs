@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, Incoming, VarInt};
+use quinn::{Connection, Endpoint, Incoming, VarInt};
 use revoada_core::MemberId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -19,11 +19,11 @@ use crate::trust::Standing;
 /// For the handshake and for the greeting.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(3);
 
-pub(crate) async fn accept_loop(inner: Arc<Inner>) {
+pub(crate) async fn accept_loop(inner: Arc<Inner>, endpoint: Endpoint) {
     loop {
         let incoming = tokio::select! {
             () = inner.stop.cancelled() => return,
-            incoming = inner.endpoint.accept() => match incoming {
+            incoming = endpoint.accept() => match incoming {
                 Some(incoming) => incoming,
                 None => return,
             },

@@ -165,7 +165,7 @@ pub(crate) fn connection_error(peer: MemberId, address: Option<SocketAddr>, erro
             _ if close.error_code == TransportErrorCode::CONNECTION_REFUSED => MeshError::Refused {
                 peer,
                 refusal: Refusal::Busy,
-                reason: "too many handshakes at once".into(),
+                reason: "it takes no connections now, because it stops or is overloaded".into(),
             },
             _ => MeshError::Lost {
                 peer,

@@ -27,7 +27,7 @@ const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a stream waits for the upper layer to take it.
 const ACCEPT_DEADLINE: Duration = Duration::from_secs(10);
 /// A superseded connection stays this long after its last stream ended, so that what was sent arrives.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
 /// And at most this long.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 

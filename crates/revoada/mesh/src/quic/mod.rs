@@ -1,162 +1,55 @@
 //! The mesh over QUIC: one UDP port, one connection a pair of members, mutual proof of keys.
 
 mod accept;
+mod config;
 mod dial;
 mod hello;
+mod inner;
 mod join;
 mod link;
 mod peer;
 mod tls;
 mod transport;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use quinn::{Connection, Endpoint, TokioRuntime, TransportConfig, VarInt};
+use parking_lot::{Mutex, RwLock};
+use quinn::{Endpoint, TokioRuntime, VarInt};
 use revoada_core::MemberId;
-use revoada_core::env::Clock;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
+pub use config::{MeshConfig, MeshLimits};
+pub(crate) use inner::Inner;
 pub use join::{IncomingJoin, JOIN_BYTES_MAX, JOIN_DEADLINE, connect_join};
 
 use crate::address_book::{AddressBook, AddressSource};
-use crate::discovery::{Discovery, DiscoveryConfig};
+use crate::discovery::Discovery;
 use crate::error::{BindError, MeshError, Refusal};
-use crate::identity::Identity;
 use crate::mesh::{GOSSIP_MESSAGE_BYTES_MAX, IncomingStream, Mesh, PeerStatus};
-use crate::os;
 use crate::stream::{MeshStream, StreamClass};
-use crate::trust::{Standing, Trust};
-use crate::wire::{ADDRESSES_MAX, Hello, describe};
-use dial::Dialler;
-use link::{Inbox, Link, LinkFacts};
-use peer::{Peer, Reach};
+use crate::wire::ADDRESSES_MAX;
+use inner::maintenance_loop;
+use link::Inbox;
+use peer::Peer;
 
 const OPEN_DEADLINE: Duration = Duration::from_secs(3);
 const GOSSIP_DEADLINE: Duration = Duration::from_millis(200);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
-const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 const STREAMS_WAITING_MAX: usize = 256;
 const GOSSIP_WAITING_MAX: usize = 256;
-
-/// Bounds of the mesh.
-#[derive(Debug, Clone)]
-pub struct MeshLimits {
-    /// Streams that a peer may have open on one connection.
-    pub streams_max: u32,
-    /// Bytes a peer may send on one stream ahead of the reader.
-    pub stream_window_bytes: u32,
-    /// The same for all streams of a connection together.
-    pub connection_window_bytes: u32,
-    /// Handshakes under way at once.
-    pub handshakes_max: usize,
-    /// Joins under way at once.
-    pub joins_max: usize,
-    /// Joins at once from one source address.
-    pub join_burst: u32,
-    /// Joins a second from one source address after that.
-    pub joins_per_second: f64,
-}
-
-impl Default for MeshLimits {
-    fn default() -> Self {
-        Self {
-            streams_max: 1024,
-            stream_window_bytes: 2 * 1024 * 1024,
-            connection_window_bytes: 8 * 1024 * 1024,
-            handshakes_max: 256,
-            joins_max: 32,
-            join_burst: 32,
-            joins_per_second: 4.0,
-        }
-    }
-}
-
-/// What a mesh is made of.
-pub struct MeshConfig {
-    /// This member's key.
-    pub identity: Identity,
-    /// UDP address to bind; port 0 takes any free one.
-    pub listen: SocketAddr,
-    /// Who may connect.
-    pub trust: Arc<dyn Trust>,
-    /// Wall clock.
-    pub clock: Arc<dyn Clock>,
-    /// A number that differs after each start of the process: random, or the start time in nanoseconds.
-    pub boot: u64,
-    /// Known addresses, for example from the last run.
-    pub address_book: AddressBook,
-    /// Whether to keep a connection to every admitted peer, rather than connect on first use.
-    pub keep_connected: bool,
-    /// Multicast discovery; `None` turns it off.
-    pub discovery: Option<DiscoveryConfig>,
-    /// Bounds.
-    pub limits: MeshLimits,
-}
-
-impl MeshConfig {
-    /// A configuration with the defaults for all that has some.
-    pub fn new(
-        identity: Identity,
-        listen: SocketAddr,
-        trust: Arc<dyn Trust>,
-        clock: Arc<dyn Clock>,
-        boot: u64,
-    ) -> Self {
-        Self {
-            identity,
-            listen,
-            trust,
-            clock,
-            boot,
-            address_book: AddressBook::default(),
-            keep_connected: true,
-            discovery: Some(DiscoveryConfig::default()),
-            limits: MeshLimits::default(),
-        }
-    }
-}
 
 /// The mesh over QUIC. A cheap handle; [`QuicMesh::shutdown`] ends it.
 #[derive(Clone)]
 pub struct QuicMesh {
     inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    identity: Identity,
-    endpoint: Endpoint,
-    local: SocketAddr,
-    tls: tls::Tls,
-    transport: Arc<TransportConfig>,
-    trust: Arc<dyn Trust>,
-    clock: Arc<dyn Clock>,
-    boot: u64,
-    limits: MeshLimits,
-    keep_connected: bool,
-    book: Mutex<AddressBook>,
-    peers: Mutex<BTreeMap<MemberId, Arc<Peer>>>,
-    inbox: Inbox,
-    streams: tokio::sync::Mutex<mpsc::Receiver<IncomingStream>>,
-    gossip: tokio::sync::Mutex<mpsc::Receiver<(MemberId, Bytes)>>,
-    joins_in: mpsc::Sender<IncomingJoin>,
-    joins: tokio::sync::Mutex<mpsc::Receiver<IncomingJoin>>,
-    join_rate: Mutex<join::RateLimit>,
-    handshakes: Arc<Semaphore>,
-    join_places: Arc<Semaphore>,
-    maintain: Notify,
-    beacon_wanted: Notify,
-    tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl QuicMesh {
@@ -187,7 +80,7 @@ impl QuicMesh {
         let (joins_in, joins) = mpsc::channel(limits.joins_max.max(1));
         let inner = Arc::new(Inner {
             identity,
-            endpoint,
+            endpoint: RwLock::new(Some(endpoint.clone())),
             local,
             tls,
             transport: transport::mesh_transport(&limits),
@@ -214,7 +107,7 @@ impl QuicMesh {
             stop: CancellationToken::new(),
             limits,
         });
-        inner.spawn(accept::accept_loop(inner.clone()));
+        inner.spawn(accept::accept_loop(inner.clone(), endpoint));
         inner.spawn(maintenance_loop(inner.clone()));
         if let Some(discovery) = discovery {
             inner.spawn(Discovery::new(discovery, inner.clone()).run());
@@ -272,19 +165,27 @@ impl QuicMesh {
         self.inner.add_addresses(peer, [address], source);
     }
 
-    /// Connections that are open at this moment, draining ones included.
+    /// Connections open at this moment, with those that drain or are being made.
     pub fn open_connections(&self) -> usize {
-        self.inner.endpoint.open_connections()
+        self.inner
+            .endpoint
+            .read()
+            .as_ref()
+            .map_or(0, Endpoint::open_connections)
     }
 
-    /// Closes all connections with the reason and ends every task. Takes at most a few seconds.
+    /// Closes all connections with the reason, ends every task and gives up the port. Takes at most a few seconds.
     pub async fn shutdown(&self) {
         let inner = &self.inner;
         inner.stop.cancel();
-        inner.endpoint.close(
-            VarInt::from_u32(Refusal::ShuttingDown.code()),
-            b"the member is stopping",
-        );
+        // The port is free once the last handle of the endpoint is gone.
+        let endpoint = inner.endpoint.write().take();
+        if let Some(endpoint) = &endpoint {
+            endpoint.close(
+                VarInt::from_u32(Refusal::ShuttingDown.code()),
+                b"the member is stopping",
+            );
+        }
         inner.tasks.close();
         if tokio::time::timeout(SHUTDOWN_DEADLINE, inner.tasks.wait())
             .await
@@ -292,7 +193,9 @@ impl QuicMesh {
         {
             warn!(left = inner.tasks.len(), "mesh tasks didn't end in time");
         }
-        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, inner.endpoint.wait_idle()).await;
+        if let Some(endpoint) = endpoint {
+            let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, endpoint.wait_idle()).await;
+        }
     }
 }
 
@@ -370,357 +273,6 @@ impl Mesh for QuicMesh {
         if let Some(peer) = self.inner.known(peer) {
             peer.reset_backoff();
             self.inner.maintain.notify_one();
-        }
-    }
-}
-
-impl Inner {
-    pub(crate) fn me(&self) -> MemberId {
-        self.identity.id()
-    }
-
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    pub(crate) fn trust(&self) -> &dyn Trust {
-        &*self.trust
-    }
-
-    pub(crate) fn unix_ms(&self) -> u64 {
-        self.clock.unix_ms()
-    }
-
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
-    }
-
-    pub(crate) fn stopped(&self) -> &CancellationToken {
-        &self.stop
-    }
-
-    /// Resolves when a beacon is asked for.
-    pub(crate) async fn beacon_wanted(&self) {
-        self.beacon_wanted.notified().await;
-    }
-
-    /// Admitted peers without a connection.
-    pub(crate) fn missing_peers(&self) -> BTreeSet<MemberId> {
-        let unconnected = |id: &MemberId| self.known(*id).is_none_or(|peer| peer.link().is_none());
-        self.trust
-            .members()
-            .into_iter()
-            .filter(|id| self.is_peer(*id) && unconnected(id))
-            .collect()
-    }
-
-    /// Whether this is another, admitted member.
-    pub(crate) fn is_peer(&self, id: MemberId) -> bool {
-        id != self.me() && self.trust.standing(id) == Standing::Admitted
-    }
-
-    /// A beacon shows that a peer lives: it may be dialled at once, even at addresses that failed before.
-    pub(crate) fn heard_beacon(&self, id: MemberId, addresses: Vec<SocketAddr>) {
-        self.add_addresses(id, addresses, AddressSource::Beacon);
-        if let Some(peer) = self.known(id).filter(|peer| peer.link().is_none()) {
-            peer.reset_backoff();
-            self.maintain.notify_one();
-        }
-    }
-
-    pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses = self.trust.hello().addresses;
-        if addresses.is_empty() {
-            addresses = os::addresses_of(self.local);
-        }
-        addresses.truncate(ADDRESSES_MAX);
-        addresses
-    }
-
-    /// Adds hints; a peer that has a new address may be dialled again at once.
-    pub(crate) fn add_addresses(
-        &self,
-        peer: MemberId,
-        addresses: impl IntoIterator<Item = SocketAddr>,
-        source: AddressSource,
-    ) {
-        if !self.is_peer(peer) {
-            return;
-        }
-        let now_ms = self.clock.unix_ms();
-        let mut news = false;
-        {
-            let mut book = self.book.lock();
-            for address in addresses {
-                news |= book.add(peer, address, source, now_ms);
-            }
-        }
-        if news {
-            if let Some(peer) = self.known(peer) {
-                peer.reset_backoff();
-            }
-            self.maintain.notify_one();
-        }
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
-    }
-
-    async fn receive<T>(&self, channel: &tokio::sync::Mutex<mpsc::Receiver<T>>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => None,
-            item = async { channel.lock().await.recv().await } => item,
-        }
-    }
-
-    fn known(&self, id: MemberId) -> Option<Arc<Peer>> {
-        self.peers.lock().get(&id).cloned()
-    }
-
-    /// The peer's entry. Made for admitted members only, which bounds their number.
-    fn peer(&self, id: MemberId) -> Arc<Peer> {
-        self.peers.lock().entry(id).or_insert_with(|| Peer::new(id)).clone()
-    }
-
-    /// Whether a connection with `peer` may stand, and if not, what to tell it.
-    fn admission(&self, peer: MemberId) -> Result<(), (Refusal, &'static str)> {
-        match self.trust.standing(peer) {
-            Standing::Admitted => Ok(()),
-            Standing::Unknown => Err((Refusal::Unknown, "this key was not admitted to the cluster")),
-            Standing::Expelled => Err((Refusal::Expelled, "this key was expelled from the cluster")),
-            Standing::Left => Err((Refusal::Left, "this key left the cluster; join again with a new ticket")),
-            Standing::Fenced => Err((Refusal::Fenced, "this key belongs to an epoch that was given up")),
-        }
-    }
-
-    fn hello(&self) -> Hello {
-        let mut local = self.trust.hello();
-        if local.addresses.is_empty() {
-            local.addresses = os::addresses_of(self.local);
-        }
-        Hello::new(local, self.boot, self.clock.unix_ms())
-    }
-
-    fn jitter(&self, peer: MemberId) -> u64 {
-        let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(&self.boot.to_le_bytes())
-            .update(self.me().as_bytes())
-            .update(peer.as_bytes());
-        hasher.update(&self.clock.unix_ms().to_le_bytes());
-        u64::from(hasher.finalize().as_bytes()[0])
-    }
-
-    /// The connection to `peer`, dialling if nobody does. The caller bounds the time.
-    async fn connect(self: &Arc<Self>, id: MemberId) -> Result<Arc<Link>, MeshError> {
-        if self.stop.is_cancelled() {
-            return Err(MeshError::Closed);
-        }
-        if id == self.me() {
-            return Err(MeshError::Myself);
-        }
-        if let Err((refusal, _)) = self.admission(id) {
-            return Err(MeshError::NotAdmitted { peer: id, refusal });
-        }
-        let peer = self.peer(id);
-        let (failed_before, _) = peer.failed_dials();
-        loop {
-            let changed = peer.changed();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            match peer.reach(false) {
-                Reach::Link(link) => return Ok(link),
-                Reach::Backoff { retry_in, last } => {
-                    // The one who waited for this very dial gets the plain error.
-                    if let (failed, Some(last)) = peer.failed_dials()
-                        && failed != failed_before
-                    {
-                        return Err((*last).clone());
-                    }
-                    let retry_in_ms = retry_in.as_millis() as u64;
-                    return Err(MeshError::Backoff {
-                        peer: id,
-                        retry_in_ms,
-                        last,
-                    });
-                }
-                Reach::Dial => self.start_dial(peer.clone()),
-                Reach::Wait => {}
-            }
-            tokio::select! {
-                () = changed => {}
-                () = self.stop.cancelled() => return Err(MeshError::Closed),
-            }
-            // A dial that failed with an already ended back-off must not start another one for this caller.
-            if let (failed, Some(last)) = peer.failed_dials()
-                && failed != failed_before
-                && peer.link().is_none()
-            {
-                return Err((*last).clone());
-            }
-        }
-    }
-
-    fn start_dial(self: &Arc<Self>, peer: Arc<Peer>) {
-        let inner = self.clone();
-        self.spawn(async move {
-            let result = tokio::select! {
-                result = inner.dial(&peer) => result,
-                () = inner.stop.cancelled() => Err(MeshError::Closed),
-            };
-            if let Err(error) = &result {
-                debug!(peer = %peer.id.short(), %error, "dial failed");
-            }
-            peer.dialled(result, inner.jitter(peer.id));
-        });
-    }
-
-    async fn dial(self: &Arc<Self>, peer: &Arc<Peer>) -> Result<(), MeshError> {
-        let mut addresses = self.book.lock().candidates(peer.id);
-        addresses.retain(|address| address.is_ipv4() || self.local.is_ipv6());
-        if addresses.is_empty() {
-            return Err(MeshError::NoAddress { peer: peer.id });
-        }
-        let dialler = Dialler {
-            endpoint: &self.endpoint,
-            tls: &self.tls,
-            transport: self.transport.clone(),
-        };
-        let (connection, failures) = dialler.dial(peer.id, &addresses, tls::ALPN_MESH).await;
-        for (address, error) in &failures.by_address {
-            if matches!(error, MeshError::WrongKey { .. }) {
-                self.book.lock().wrong_key(peer.id, *address);
-            }
-        }
-        let Ok(connection) = connection else {
-            return Err(failures.into_error(peer.id));
-        };
-        let ours = self.hello();
-        let greeting = hello::greet(hello::Side::Dialler, &connection, peer.id, &ours, &*self.trust);
-        let theirs = match tokio::time::timeout(dial::DIAL_DEADLINE, greeting).await {
-            Ok(theirs) => theirs?,
-            Err(_) => {
-                connection.close(VarInt::from_u32(Refusal::Protocol.code()), b"no hello in time");
-                let waited_ms = dial::DIAL_DEADLINE.as_millis() as u64;
-                return Err(MeshError::Timeout {
-                    what: "hello",
-                    waited_ms,
-                });
-            }
-        };
-        self.establish(peer, connection, theirs, self.me());
-        Ok(())
-    }
-
-    /// Takes a connection that both sides accepted into use.
-    fn establish(self: &Arc<Self>, peer: &Arc<Peer>, connection: Connection, hello: Hello, dialled_by: MemberId) {
-        let now_ms = self.clock.unix_ms();
-        let remote = connection.remote_address();
-        {
-            let mut book = self.book.lock();
-            for address in &hello.addresses {
-                book.add(peer.id, *address, AddressSource::Hello, now_ms);
-            }
-            // Both sides use one UDP port for all, so that where a peer calls from it can be called as well.
-            book.succeeded(peer.id, remote, now_ms);
-        }
-        let link = Link::new(
-            peer.id,
-            LinkFacts {
-                dialled_by,
-                peer_boot: hello.boot,
-            },
-            connection,
-        );
-        debug!(peer = %describe(peer.id, &hello), %remote, by_me = dialled_by == self.me(), "connected");
-        if let Some(loser) = peer.install(link.clone(), self.me(), now_ms) {
-            self.spawn(loser.drain());
-        }
-        // The standing may have changed during the greeting.
-        if let Err((refusal, reason)) = self.admission(peer.id) {
-            link.close(refusal, reason);
-        }
-        let (inner, peer) = (self.clone(), peer.clone());
-        self.spawn(async move {
-            let ended = link.serve(&inner.inbox, &inner.tasks).await;
-            let error = dial::connection_error(peer.id, None, &ended);
-            if peer.lost(&link, error, inner.clock.unix_ms()) && !inner.stop.is_cancelled() {
-                info!(peer = %peer.id.short(), cause = %ended, "connection lost");
-                inner.maintain.notify_one();
-            }
-        });
-    }
-
-    fn status(&self, id: MemberId, now_ms: u64) -> PeerStatus {
-        let Some(peer) = self.known(id) else {
-            return PeerStatus {
-                id,
-                connected: false,
-                address: None,
-                rtt_ms: None,
-                last_error: None,
-                last_seen: None,
-            };
-        };
-        let state = peer.snapshot();
-        let address = state
-            .link
-            .as_ref()
-            .map(|link| link.connection.remote_address())
-            .or(state.last_address);
-        PeerStatus {
-            id,
-            connected: state.link.is_some(),
-            address: address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port())),
-            rtt_ms: state.link.as_ref().map(|link| link.connection.rtt().as_millis() as u64),
-            last_error: state
-                .last_error
-                .filter(|_| state.link.is_none())
-                .map(|error| error.to_string()),
-            last_seen: if state.link.is_some() {
-                Some(now_ms)
-            } else {
-                state.last_seen_ms
-            },
-        }
-    }
-}
-
-/// Keeps a connection to each admitted peer, if asked to, and forgets peers that are no members any more.
-async fn maintenance_loop(inner: Arc<Inner>) {
-    loop {
-        tokio::select! {
-            () = inner.stop.cancelled() => return,
-            () = inner.maintain.notified() => {}
-            () = tokio::time::sleep(MAINTENANCE_INTERVAL) => {}
-        }
-        let stale: Vec<MemberId> = {
-            let peers = inner.peers.lock();
-            peers
-                .keys()
-                .copied()
-                .filter(|id| inner.admission(*id).is_err())
-                .collect()
-        };
-        if !stale.is_empty() {
-            inner
-                .peers
-                .lock()
-                .retain(|id, peer| !stale.contains(id) || peer.link().is_some());
-        }
-        if !inner.keep_connected {
-            continue;
-        }
-        for id in inner.trust.members() {
-            if id == inner.me() || inner.admission(id).is_err() || inner.book.lock().entries(id).is_empty() {
-                continue;
-            }
-            let peer = inner.peer(id);
-            if let Reach::Dial = peer.reach(true) {
-                inner.start_dial(peer);
-            }
         }
     }
 }

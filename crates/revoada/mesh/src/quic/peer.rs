@@ -159,15 +159,12 @@ impl Peer {
         state.quiet_until = None;
         state.last_error = None;
         state.last_seen_ms = Some(now_ms);
-        let present = state.present.take().filter(|present| present.is_open());
-        let keep = present.filter(|present| tie_break(present.facts, link.facts, me.min(self.id)) == TieBreak::Keep);
-        let loser = match keep {
-            Some(present) => {
-                state.present = Some(present);
-                Some(link)
-            }
-            None => state.present.replace(link),
+        let smaller = me.min(self.id);
+        let (used, loser) = match state.present.take().filter(|present| present.is_open()) {
+            Some(present) if tie_break(present.facts, link.facts, smaller) == TieBreak::Keep => (present, Some(link)),
+            present => (link, present),
         };
+        state.present = Some(used);
         state.last_address = state.present.as_ref().map(|link| link.connection.remote_address());
         state.draining.retain(|link| link.is_open());
         state.draining.extend(loser.clone());

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use quinn::Connection;
 use revoada_core::ClusterId;
+use revoada_core::env::Clock;
 
+use super::dial::Dialler;
 use super::*;
-use crate::trust::LocalHello;
+use crate::identity::Identity;
+use crate::trust::{LocalHello, Standing, Trust};
 
 struct Everyone;
 
@@ -51,8 +55,9 @@ fn mesh(secret: u8) -> QuicMesh {
 
 async fn handshake(from: &QuicMesh, to: &QuicMesh, alpn: &[u8]) -> Result<Connection, MeshError> {
     let inner = &from.inner;
+    let endpoint = inner.endpoint.read().clone().unwrap();
     let dialler = Dialler {
-        endpoint: &inner.endpoint,
+        endpoint: &endpoint,
         tls: &inner.tls,
         transport: inner.transport.clone(),
     };

@@ -254,9 +254,11 @@ mod tests {
 
     #[test]
     fn tls_takes_the_key() {
-        let tls = Tls::new(&Identity::from_secret(&[7; 32])).unwrap();
+        let identity = Identity::from_secret(&[7; 32]);
+        let tls = Tls::new(&identity).unwrap();
         tls.server().unwrap();
         tls.client(None, ALPN_JOIN).unwrap();
-        tls.key.keys_match().unwrap();
+        let public = tls.key.key.public_key().unwrap();
+        assert_eq!(public.as_ref(), spki(identity.id()));
     }
 }

@@ -9,7 +9,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::MeshLimits;
+use super::config::MeshLimits;
 use super::tls::Tls;
 use crate::error::BindError;
 use crate::identity::Identity;

@@ -1,9 +1,10 @@
 //! Connections between admitted members.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use revoada_mesh::{BindError, Mesh, MeshConfig, MeshError, QuicMesh, StreamClass};
+use revoada_mesh::{AddressSource, BindError, Mesh, MeshConfig, MeshError, QuicMesh, StreamClass};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Options, TestClock, TestTrust, ask, echo, eventually, identity, pair, within};
@@ -173,6 +174,25 @@ async fn members_stay_connected_when_asked_to() {
     let status = &a.mesh.peers()[0];
     assert_eq!(status.address, Some(b.mesh.local_addr()));
     assert!(status.rtt_ms.is_some() && status.last_seen.is_some());
+    tokio::join!(a.mesh.shutdown(), b.mesh.shutdown());
+}
+
+/// A socket bound to the IPv6 wildcard takes IPv4 too, and addresses come out unmapped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dual_stack_member_is_reached_over_ipv4() {
+    let mut options = Options::new(1, &[1, 2]);
+    options.listen = "[::]:0";
+    let (a, b) = (options.start(), Options::new(2, &[1, 2]).start());
+    echo(&b);
+    let over_ipv4: SocketAddr = ([127, 0, 0, 1], a.mesh.local_addr().port()).into();
+    b.mesh.add_address(a.id(), over_ipv4, AddressSource::Given);
+    within("connect", b.mesh.open(a.id(), StreamClass::Rpc)).await.unwrap();
+    eventually("connected", || a.connected(b.id())).await;
+    assert_eq!(a.mesh.peers()[0].address, Some(b.mesh.local_addr()));
+    let stream = within("other way", a.mesh.open(b.id(), StreamClass::Rpc))
+        .await
+        .unwrap();
+    assert_eq!(ask(stream, b"abc").await.unwrap(), b"cba");
     tokio::join!(a.mesh.shutdown(), b.mesh.shutdown());
 }
 
