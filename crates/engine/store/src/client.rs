@@ -125,3 +125,170 @@ impl StoreClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Compare, Op};
+    use crate::model::{KeyRange, RangeRequest};
+    use crate::response::OpResult;
+    use crate::testing;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn write(ops: Vec<Op>) -> Txn {
+        Txn {
+            success: ops,
+            ..Txn::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_carries_its_own_revision() {
+        let client = testing::client();
+        let txn = Txn {
+            compares: vec![Compare::absent("k")],
+            success: vec![Op::put_spliced("k", r#"{"resourceVersion":""}"#, 20), Op::get("k")],
+            failure: vec![],
+        };
+        let response = client.txn(txn.clone(), None, SECOND).await.unwrap();
+        assert_eq!((response.revision, response.succeeded), (2, true));
+        assert_eq!(
+            response.results[0],
+            OpResult::Put {
+                mod_revision: 2,
+                bytes: 23,
+                prev: None
+            }
+        );
+        let OpResult::Range(read) = &response.results[1] else {
+            panic!("{response:?}")
+        };
+        assert_eq!(read.kvs[0].value, r#"{"resourceVersion":"2"}"#);
+        assert_eq!(client.store.get(b"k"), Some(read.kvs[0].clone()));
+
+        let again = client.txn(txn, None, SECOND).await.unwrap();
+        assert_eq!((again.revision, again.succeeded, again.results), (2, false, vec![]));
+        let bad = client
+            .txn(write(vec![Op::put_spliced("k", "ab", 3)]), None, SECOND)
+            .await;
+        assert_eq!(
+            bad,
+            Err(StoreError::BadSplice {
+                key: "k".into(),
+                offset: 3,
+                bytes: 2
+            }
+            .into())
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_malformed_is_refused_whole() {
+        let client = testing::client();
+        let refused = |ops: Vec<Op>| {
+            let client = client.clone();
+            async move {
+                match client.txn(write(ops), None, SECOND).await {
+                    Err(WriteError::Store(error)) => error,
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        assert_eq!(refused(vec![Op::put("", "x")]).await, StoreError::KeyEmpty);
+        let twice = StoreError::DuplicateKey { key: "a".into() };
+        assert_eq!(refused(vec![Op::put("a", "x"), Op::put("a", "y")]).await, twice);
+        let delete_all = Op::DeleteRange {
+            range: KeyRange::all(),
+            prev_kv: false,
+        };
+        assert_eq!(refused(vec![delete_all, Op::put("a", "y")]).await, twice);
+        let many = (0..129).map(|i| Op::put(format!("{i}"), "x")).collect();
+        assert_eq!(refused(many).await, StoreError::TooManyOps { ops: 129, ops_max: 128 });
+        let leased = Op::Put {
+            key: "b".into(),
+            value: "".into(),
+            lease: 9,
+            prev_kv: false,
+            revision_splice: None,
+        };
+        assert_eq!(
+            refused(vec![Op::put("a", "x"), leased]).await,
+            StoreError::LeaseNotFound { id: 9 }
+        );
+        let future = Op::Range(RangeRequest::new(KeyRange::all()).at(5));
+        let error = StoreError::FutureRevision {
+            revision: 5,
+            current: 1,
+        };
+        assert_eq!(refused(vec![Op::put("a", "x"), future]).await, error);
+        assert_eq!(client.store.revision(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lease_takes_its_keys_along() {
+        let client = testing::client();
+        let id = client.lease_grant(0, 60, SECOND).await.unwrap();
+        assert_eq!(
+            client.lease_grant(id, 60, SECOND).await,
+            Err(StoreError::LeaseExists { id }.into())
+        );
+        assert!(matches!(
+            client.lease_grant(0, 0, SECOND).await,
+            Err(WriteError::Store(StoreError::LeaseTtl { ttl_s: 0, .. }))
+        ));
+        let put = |key: &str, lease| Op::Put {
+            key: key.to_owned().into(),
+            value: "v".into(),
+            lease,
+            prev_kv: false,
+            revision_splice: None,
+        };
+        client
+            .txn(write(vec![put("a", id), put("b", id), put("c", 0)]), None, SECOND)
+            .await
+            .unwrap();
+        client.txn(write(vec![put("b", 0)]), None, SECOND).await.unwrap();
+        assert_eq!(client.store.lease_keys(id), Some(vec!["a".into()]));
+        assert_eq!(client.lease_keep_alive(id, SECOND).await, Ok(60));
+        assert_eq!(client.store.leases()[0].renewals, 2);
+        assert_eq!(client.lease_revoke(id, None, SECOND).await, Ok(1));
+        assert_eq!((client.store.revision(), client.store.get(b"a")), (4, None));
+        assert_eq!(
+            client.lease_revoke(id, None, SECOND).await,
+            Err(StoreError::LeaseNotFound { id }.into())
+        );
+    }
+
+    #[tokio::test]
+    async fn fences_and_failures_reach_the_caller() {
+        let store = Store::open(Default::default());
+        let node = testing::SingleNode::new(store.clone());
+        let client = StoreClient::new(store, node.clone());
+        node.set_term(3);
+        let fenced = client.txn(write(vec![Op::put("a", "x")]), Some(2), SECOND).await;
+        assert_eq!(fenced, Err(ProposeError::Fenced { fence: 2, term: 3 }.into()));
+        client
+            .txn(write(vec![Op::put("a", "x")]), Some(3), SECOND)
+            .await
+            .unwrap();
+        assert!(client.store.wait_revision(2, SECOND).await);
+        assert!(!client.store.wait_revision(3, Duration::from_millis(5)).await);
+        assert_eq!(client.compact(2, None, SECOND).await, Ok(2));
+        let again = StoreError::Compacted {
+            revision: 2,
+            compacted: 2,
+        };
+        assert_eq!(client.compact(2, None, SECOND).await, Err(again.into()));
+        assert_eq!(client.linearizable(SECOND).await, Ok(3));
+        node.fail_with(Some(ProposeError::NoQuorum {
+            missing: vec![],
+            voters: 3,
+        }));
+        assert!(matches!(
+            client.txn(write(vec![]), None, SECOND).await,
+            Err(WriteError::Propose(_))
+        ));
+        assert!(client.linearizable(SECOND).await.is_err());
+    }
+}

@@ -330,3 +330,103 @@ impl StoreCommand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from)
+    }
+
+    fn range() -> impl Strategy<Value = KeyRange> {
+        (bytes(), proptest::option::of(bytes())).prop_map(|(start, end)| KeyRange { start, end })
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            (bytes(), bytes(), any::<i64>(), any::<bool>(), any::<Option<u32>>()).prop_map(
+                |(key, value, lease, prev_kv, revision_splice)| Op::Put {
+                    key,
+                    value,
+                    lease,
+                    prev_kv,
+                    revision_splice
+                }
+            ),
+            (range(), any::<bool>()).prop_map(|(range, prev_kv)| Op::DeleteRange { range, prev_kv }),
+            (range(), any::<Option<u64>>(), 0..9usize, any::<bool>()).prop_map(|(range, revision, limit, flag)| {
+                Op::Range(RangeRequest {
+                    range,
+                    limit,
+                    revision,
+                    keys_only: flag,
+                    count_only: !flag,
+                })
+            }),
+        ]
+    }
+
+    fn command() -> impl Strategy<Value = StoreCommand> {
+        let target = prop_oneof![
+            any::<u64>().prop_map(CompareTarget::Version),
+            any::<u64>().prop_map(CompareTarget::Mod),
+            bytes().prop_map(CompareTarget::Value),
+            any::<i64>().prop_map(CompareTarget::Lease),
+        ];
+        let compare = (range(), target).prop_map(|(range, target)| Compare {
+            range,
+            target,
+            result: CompareResult::NotEqual,
+        });
+        let ops = || proptest::collection::vec(op(), 0..4);
+        let txn = (proptest::collection::vec(compare, 0..3), ops(), ops());
+        prop_oneof![
+            4 => txn.prop_map(|(compares, success, failure)| StoreCommand::Txn(Txn { compares, success, failure })),
+            1 => any::<u64>().prop_map(|revision| StoreCommand::Compact { revision }),
+            1 => any::<(i64, i64)>().prop_map(|(id, ttl_s)| StoreCommand::LeaseGrant { id, ttl_s }),
+            1 => any::<i64>().prop_map(|id| StoreCommand::LeaseRevoke { id }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn commands_come_back_as_they_went(command in command()) {
+            let bytes = command.encode().unwrap();
+            prop_assert_eq!(StoreCommand::decode(&bytes), Ok(command));
+        }
+
+        #[test]
+        fn cut_longer_or_damaged_commands_never_panic(
+            command in command(),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let bytes = command.encode().unwrap();
+            let at = at.index(bytes.len());
+            prop_assert!(StoreCommand::decode(&bytes[..at]).is_err());
+            let longer = [&bytes[..], &[byte]].concat();
+            prop_assert_eq!(StoreCommand::decode(&longer), Err(DecodeError::Trailing { bytes: 1 }));
+            let mut damaged = bytes.to_vec();
+            damaged[at] = byte;
+            if let Ok(command) = StoreCommand::decode(&damaged) {
+                let _ = command.validate(8);
+            }
+        }
+    }
+
+    #[test]
+    fn other_versions_are_named() {
+        assert_eq!(StoreCommand::decode(&[9, 0]), Err(DecodeError::Version { version: 9 }));
+        assert_eq!(StoreCommand::decode(&[]), Err(DecodeError::Empty));
+    }
+
+    #[test]
+    fn splices_at_the_edges() {
+        assert_eq!(splice_revision(b"ab", 0, 7), Some(Bytes::from_static(b"7ab")));
+        assert_eq!(splice_revision(b"ab", 2, 7), Some(Bytes::from_static(b"ab7")));
+        assert_eq!(splice_revision(b"ab", 3, 7), None);
+    }
+}

@@ -46,7 +46,7 @@ impl Default for StoreOptions {
             history_dir: None,
             prefix_of: registry_prefix,
             ring_events_max: 4096,
-            ring_bytes_max: 8 * 1024 * 1024,
+            ring_bytes_max: 4 * 1024 * 1024,
             rings_bytes_max: 32 * 1024 * 1024,
         }
     }

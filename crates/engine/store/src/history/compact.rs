@@ -59,9 +59,8 @@ impl Compaction {
     fn step_index(&mut self, disk: &Disk, from: Vec<u8>) -> Result<(), HistoryError> {
         let snapshot = disk.snapshot();
         let mut batch = disk.db.batch();
-        let mut seen = 0;
         let mut versions = Versions::default();
-        for guard in snapshot.range(&disk.table, from..vec![b'l']) {
+        for (seen, guard) in snapshot.range(&disk.table, from..vec![b'l']).enumerate() {
             let (row, value) = guard.into_inner_if(|key| key.last() == Some(&b'r'))?;
             let index = rows::parse_index_key(&row).ok_or_else(|| HistoryError::broken("an index row is malformed"))?;
             if index.key != versions.key && !versions.rows.is_empty() {
@@ -78,7 +77,6 @@ impl Compaction {
             };
             versions.key = index.key;
             versions.rows.push((index.revision, index.kind, reference));
-            seen += 1;
         }
         self.sift(disk, &snapshot, &mut batch, &versions)?;
         self.phase = Phase::Events(rows::event_span(0, u64::MAX).0);

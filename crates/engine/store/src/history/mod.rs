@@ -10,6 +10,7 @@ mod read;
 mod rows;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,12 +27,14 @@ use crate::model::Event;
 pub(crate) type ImageHash = [u8; 32];
 
 /// Most changes that wait for the disk, and most bytes in them.
-const QUEUE_EVENTS_MAX: usize = 65_536;
-const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const QUEUE_EVENTS_MAX: usize = 32_768;
+const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Changes written in one batch.
 const BATCH_EVENTS: usize = 1024;
 /// How long `apply` waits for a full queue before it gives the history up.
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
+/// How long a disk that doesn't answer holds up a restore or the end of the process.
+const DISK_WAIT: Duration = Duration::from_secs(10);
 /// A floor that says: nothing can be read.
 const NOTHING: u64 = u64::MAX;
 
@@ -82,6 +85,7 @@ struct Queue {
     clear: Option<u64>,
     busy: bool,
     stop: bool,
+    stopped: bool,
 }
 
 struct Shared {
@@ -181,16 +185,17 @@ impl History {
 
     fn replace(&self, put: impl Fn(&Disk) -> Result<u64, HistoryError>) {
         let shared = &*self.shared;
-        shared.generation.fetch_add(1, Ordering::AcqRel);
         {
             let mut queue = shared.queue.lock();
-            queue.pending.clear();
-            queue.bytes = 0;
-            queue.jobs.clear();
-            queue.clear = None;
+            shared.generation.fetch_add(1, Ordering::AcqRel);
+            queue.forget();
         }
-        let writing = shared.writing.lock();
         shared.floor.store(NOTHING, Ordering::Release);
+        let Some(writing) = shared.writing.try_lock_for(DISK_WAIT) else {
+            shared.lose(&HistoryError::broken("the disk doesn't answer"));
+            shared.generation.fetch_add(1, Ordering::AcqRel);
+            return;
+        };
         let mut disk = shared.disk.read().clone();
         let mut floor = disk.as_ref().map(|disk| put(disk));
         if !matches!(floor, Some(Ok(_)))
@@ -237,9 +242,7 @@ impl History {
                 revision = last.mod_revision,
                 "the disk doesn't keep up: older revisions are no longer readable on this replica"
             );
-            queue.pending.clear();
-            queue.bytes = 0;
-            queue.jobs.clear();
+            queue.forget();
             queue.clear = Some(last.mod_revision);
             shared.floor.store(NOTHING, Ordering::Release);
             shared.generation.fetch_add(2, Ordering::AcqRel);
@@ -339,11 +342,19 @@ impl History {
 
 impl Drop for History {
     fn drop(&mut self) {
-        self.shared.queue.lock().stop = true;
+        let Some(writer) = self.writer.take() else { return };
+        let deadline = Instant::now() + DISK_WAIT;
+        let mut queue = self.shared.queue.lock();
+        queue.stop = true;
         self.shared.queued.notify_one();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+        while !queue.stopped && !writer.is_finished() {
+            if self.shared.done.wait_until(&mut queue, deadline).timed_out() {
+                tracing::error!("the disk of the history doesn't answer; it is left behind unfinished");
+                return;
+            }
+        }
+        drop(queue);
+        if writer.join().is_err() {
             tracing::error!("the history's thread panicked");
         }
     }
@@ -361,6 +372,13 @@ impl Marker {
 }
 
 impl Queue {
+    fn forget(&mut self) {
+        self.pending.clear();
+        self.bytes = 0;
+        self.jobs.clear();
+        self.clear = None;
+    }
+
     fn is_full(&self) -> bool {
         self.pending.len() >= QUEUE_EVENTS_MAX || self.bytes >= QUEUE_BYTES_MAX
     }
@@ -394,10 +412,7 @@ impl Shared {
         self.floor.store(NOTHING, Ordering::Release);
         *self.disk.write() = None;
         let mut queue = self.queue.lock();
-        queue.pending.clear();
-        queue.bytes = 0;
-        queue.jobs.clear();
-        queue.clear = None;
+        queue.forget();
         drop(queue);
         self.done.notify_all();
     }
@@ -408,7 +423,7 @@ impl Shared {
         let Some(disk) = self.disk.read().clone() else {
             return Ok(false);
         };
-        let (clear, batch, job, generation) = {
+        let (clear, batch, job, generation, stopping) = {
             let mut queue = self.queue.lock();
             let clear = queue.clear;
             let batch = if clear.is_some() { Vec::new() } else { queue.batch() };
@@ -417,7 +432,7 @@ impl Shared {
             } else {
                 queue.jobs.pop_front()
             };
-            (clear, batch, job, self.generation.load(Ordering::Acquire))
+            (clear, batch, job, self.generation.load(Ordering::Acquire), queue.stop)
         };
         if let Some(floor) = clear {
             disk.clear(floor)?;
@@ -431,9 +446,10 @@ impl Shared {
         if !batch.is_empty() {
             disk.write(&batch, self.floor.load(Ordering::Acquire))?;
             let mut queue = self.queue.lock();
-            // Whoever emptied the queue meanwhile changed the generation before or while holding its lock.
+            // Whoever emptied the queue meanwhile changed the generation while holding its lock.
             if self.generation.load(Ordering::Acquire) == generation {
-                queue.pending.drain(..batch.len());
+                let written = batch.len().min(queue.pending.len());
+                queue.pending.drain(..written);
                 queue.bytes -= batch.iter().map(|event| event.weight()).sum::<usize>().min(queue.bytes);
             }
             return Ok(true);
@@ -444,6 +460,8 @@ impl Shared {
                 disk.mark(revision, hash)?;
                 Ok(true)
             }
+            // What is left out now goes with the next compaction.
+            Some(Job::Compact(_)) if stopping => Ok(true),
             Some(Job::Compact(mut compaction)) => {
                 disk.set_floor(compaction.revision)?;
                 if compaction.step(&disk)? {
@@ -462,7 +480,9 @@ impl Shared {
 
 fn write_loop(shared: &Shared) {
     loop {
-        match shared.work() {
+        // The table's library may panic on what it finds on disk; that must not stop the log from being applied.
+        let worked = std::panic::catch_unwind(AssertUnwindSafe(|| shared.work()));
+        match worked.unwrap_or_else(|_| Err(HistoryError::broken("writing it panicked"))) {
             Ok(true) => {
                 shared.done.notify_all();
             }
@@ -473,6 +493,7 @@ fn write_loop(shared: &Shared) {
                 shared.done.notify_all();
                 let idle = queue.pending.is_empty() && queue.jobs.is_empty() && queue.clear.is_none();
                 if queue.stop && (idle || shared.disk.read().is_none()) {
+                    queue.stopped = true;
                     return;
                 }
                 if idle {
