@@ -63,6 +63,48 @@ fn apply_to_item<S: SchemaNode>(value: &mut Value, schema: &S) {
     apply(value, schema);
 }
 
+/// Adds what a typed encoder of a built-in kind always writes: empty structures, and zero values of required fields.
+pub fn fill_structure<S: SchemaNode>(value: &mut Value, schema: &S) {
+    match value {
+        Value::Object(object) => {
+            schema.each_property(&mut |name, property| {
+                if let Some(value) = object.get_mut(name).filter(|value| !value.is_null()) {
+                    fill_structure(value, &property);
+                } else if let Some(zero) = zero_field(schema, name, &property) {
+                    object.insert(name.to_owned(), zero);
+                }
+            });
+            if let Additional::Schema(values) = schema.additional_properties() {
+                let undeclared = object.iter_mut().filter(|(name, _)| schema.property(name).is_none());
+                undeclared.for_each(|(_, value)| fill_structure(value, &values));
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.items() {
+                list.iter_mut().for_each(|value| fill_structure(value, &items));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The value a field has before anything is written to it; `None` if it is left out then.
+fn zero_field<S: SchemaNode>(schema: &S, name: &str, property: &S) -> Option<Value> {
+    let default = property.default_value();
+    let structure = property.schema_type() == SchemaType::Object
+        && matches!(default.as_deref(), Some(Value::Object(default)) if default.is_empty());
+    if structure {
+        return Some(zero_object(property));
+    }
+    let zero = match property.schema_type() {
+        SchemaType::String if default.is_some() => Value::from(""),
+        SchemaType::Integer | SchemaType::Number if default.is_some() => Value::from(0),
+        SchemaType::Boolean if default.is_some() => Value::from(false),
+        _ => Value::Null,
+    };
+    schema.is_required(name).then_some(zero)
+}
+
 /// The object a built-in kind starts from when it is created: nested structures are there and empty, required fields
 /// have their type's zero value, and nothing optional is set.
 ///
@@ -72,17 +114,7 @@ fn apply_to_item<S: SchemaNode>(value: &mut Value, schema: &S) {
 pub fn zero_object<S: SchemaNode>(schema: &S) -> Value {
     let mut object = Map::new();
     schema.each_property(&mut |name, property| {
-        let structure = property.schema_type() == SchemaType::Object
-            && matches!(property.default_value().as_deref(), Some(Value::Object(default)) if default.is_empty());
-        if structure {
-            object.insert(name.to_owned(), zero_object(&property));
-        } else if schema.is_required(name) {
-            let zero = match property.schema_type() {
-                SchemaType::String if property.default_value().is_some() => Value::from(""),
-                SchemaType::Integer | SchemaType::Number => Value::from(0),
-                SchemaType::Boolean => Value::from(false),
-                _ => Value::Null,
-            };
+        if let Some(zero) = zero_field(schema, name, &property) {
             object.insert(name.to_owned(), zero);
         }
     });
@@ -133,6 +165,14 @@ mod tests {
             zero_object(&schema()),
             json!({"spec": {"selector": null, "a": "", "template": {}}})
         );
+    }
+
+    #[test]
+    fn structure_is_filled_in_place() {
+        let mut value = json!({"spec": {"a": "x", "list": [{}]}});
+        fill_structure(&mut value, &schema());
+        let spec = json!({"a": "x", "selector": null, "template": {}, "list": [{}]});
+        assert_eq!(value, json!({"spec": spec}));
     }
 
     proptest! {

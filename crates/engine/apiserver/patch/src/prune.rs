@@ -48,14 +48,9 @@ pub(crate) fn field<S: SchemaNode>(schema: &S, name: &str, preserved: bool, embe
         Additional::Any => Field::Free,
         Additional::Forbidden => Field::Unknown,
         Additional::Unspecified if preserved => Field::Free,
-        // An object that declares nothing, or a value of any type, is free-form.
-        Additional::Unspecified if is_free_form(schema) => Field::Free,
+        Additional::Unspecified if schema.schema_type() == SchemaType::Any => Field::Free,
         Additional::Unspecified => Field::Unknown,
     }
-}
-
-fn is_free_form<S: SchemaNode>(schema: &S) -> bool {
-    !schema.has_properties() && matches!(schema.schema_type(), SchemaType::Object | SchemaType::Any)
 }
 
 struct Walk {
@@ -133,7 +128,8 @@ mod tests {
             "c": {"type": "array", "items": {"type": "object", "properties": {"k": {"type": "string"}}}},
             "d": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
                 "e": {"type": "object", "properties": {"f": {}}}}},
-            "free": {"type": "object"},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "empty": {"type": "object"}, "any": {},
             "res": {"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}},
         }}))
         .unwrap()
@@ -144,17 +140,19 @@ mod tests {
         let mut value = json!({
             "a": {"a": 1, "z": 1}, "b": {"m": {"x": 1, "y": 1}}, "c": [{}, {"zz": 1}],
             "d": {"anything": {"at": "all"}, "e": {"f": 1, "g": 1}}, "free": {"x": 1},
-            "res": {"apiVersion": "v1", "kind": "X", "metadata": {}, "spec": {"a": 1}, "no": 1}, "nope": 1,
+            "empty": {"x": 1}, "any": {"x": [{}]},
+            "res": {"apiVersion": "v1", "kind": "X", "metadata": {}, "spec": {}, "no": 1}, "nope": 1,
         });
-        let expected =
-            ["a.z", "b.m.y", "c[1].zz", "d.e.g", "nope", "res.no"].map(|path| format!("unknown field {path:?}"));
+        let expected = ["a.z", "b.m.y", "c[1].zz", "d.e.g", "empty.x", "nope", "res.no"]
+            .map(|path| format!("unknown field {path:?}"));
         let mut found = unknown_fields(&value, &schema());
         found.sort();
         assert_eq!(found, expected);
         prune(&mut value, &schema());
         let pruned = json!({
             "a": {"a": 1}, "b": {"m": {"x": 1}}, "c": [{}, {}], "d": {"anything": {"at": "all"}, "e": {"f": 1}},
-            "free": {"x": 1}, "res": {"apiVersion": "v1", "kind": "X", "metadata": {}, "spec": {"a": 1}},
+            "free": {"x": 1}, "empty": {}, "any": {"x": [{}]},
+            "res": {"apiVersion": "v1", "kind": "X", "metadata": {}, "spec": {}},
         });
         assert_eq!(value, pruned);
     }

@@ -1,5 +1,6 @@
 //! The seam through which schemas come in: built-in kinds from the catalog, CustomResourceDefinitions at run time.
 
+mod catalog;
 mod tree;
 
 pub use tree::{SchemaBuildError, TreeSchema};

@@ -186,7 +186,13 @@ impl SchemaNode for TreeSchema {
     }
 
     fn preserve_unknown(&self) -> bool {
-        self.site.preserve_unknown || self.body().preserve_unknown
+        // A named type that says nothing of its content holds anything.
+        let free = self.target.as_deref().is_some_and(|target| {
+            target.properties.is_empty()
+                && target.additional.is_none()
+                && matches!(target.schema_type, None | Some(SchemaType::Object))
+        });
+        self.site.preserve_unknown || self.body().preserve_unknown || free
     }
 
     fn embedded_resource(&self) -> bool {
