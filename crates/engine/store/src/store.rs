@@ -152,16 +152,26 @@ impl Store {
 
     /// Reads a range. The result is of one revision, though the lock isn't held throughout.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, StoreError> {
-        match self.scan(request, CHUNK_KEYS) {
+        self.scan_or_hold(request, true)
+    }
+
+    /// Like [`Store::range`], but stops at the limit: `count` then only says that there is at least one key more.
+    /// For reading a large range in pages at a cost that doesn't grow with the range.
+    pub fn range_page(&self, request: &RangeRequest) -> Result<RangeResponse, StoreError> {
+        self.scan_or_hold(request, request.count_only)
+    }
+
+    fn scan_or_hold(&self, request: &RangeRequest, counted: bool) -> Result<RangeResponse, StoreError> {
+        match self.scan(request, CHUNK_KEYS, counted) {
             // Writes came between, and there is no history to undo them with.
             Err(StoreError::Compacted { .. } | StoreError::History { .. }) if request.revision.is_none() => {
-                self.scan(request, usize::MAX)
+                self.scan(request, usize::MAX, counted)
             }
             scanned => scanned,
         }
     }
 
-    fn scan(&self, request: &RangeRequest, chunk_keys: usize) -> Result<RangeResponse, StoreError> {
+    fn scan(&self, request: &RangeRequest, chunk_keys: usize, counted: bool) -> Result<RangeResponse, StoreError> {
         let limit = if request.count_only { 0 } else { limit_of(request) };
         let mut response = RangeResponse::default();
         let mut revision = request.revision;

@@ -193,7 +193,10 @@ fn check_ranges(store: &Store, model: &Model) -> Result<(), TestCaseError> {
 
         let range = KeyRange::prefix("/registry/core/pods/");
         let expected: Vec<KeyValue> = expected.into_iter().filter(|kv| range.contains(&kv.key)).collect();
-        let read = store.range(&RangeRequest::new(range).at(at).limit(2)).unwrap();
+        let request = RangeRequest::new(range).at(at).limit(2);
+        let read = store.range(&request).unwrap();
+        let page = store.range_page(&request).unwrap();
+        prop_assert_eq!((&page.kvs, page.more, page.revision), (&read.kvs, read.more, at));
         prop_assert_eq!(&read.kvs[..], &expected[..expected.len().min(2)], "limited at {}", at);
         prop_assert_eq!((read.count, read.more), (expected.len() as u64, expected.len() > 2));
     }
