@@ -113,10 +113,10 @@ pub enum MeshError {
         /// The failure.
         last: Arc<MeshError>,
     },
-    /// None of the addresses answered.
-    #[error("{peer} doesn't answer at {}: {cause}", list(tried))]
+    /// None of the addresses led to the peer.
+    #[error("cannot connect{} at {}: {cause}", to(peer), list(tried))]
     Unreachable {
-        /// The peer.
+        /// The peer; all zero if whoever answers is meant.
         peer: MemberId,
         /// Addresses tried.
         tried: Vec<SocketAddr>,
@@ -224,6 +224,14 @@ pub enum MeshError {
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1000;
 
 impl MeshError {
+    /// The error without the peer's name, to be part of another message.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            MeshError::Lost { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The refusal code that the error carries or amounts to, if any.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -236,6 +244,14 @@ impl MeshError {
             MeshError::Backoff { last, .. } => last.refusal(),
             _ => None,
         }
+    }
+}
+
+fn to(peer: &MemberId) -> String {
+    if *peer == MemberId::default() {
+        String::new()
+    } else {
+        format!(" to {peer}")
     }
 }
 

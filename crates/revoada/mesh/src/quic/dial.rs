@@ -47,7 +47,7 @@ impl Failures {
             other => MeshError::Unreachable {
                 peer,
                 tried,
-                cause: other.to_string(),
+                cause: other.cause(),
             },
         }
     }
@@ -162,10 +162,9 @@ pub(crate) fn connection_error(peer: MemberId, address: Option<SocketAddr>, erro
                     detail: "no common protocol".into(),
                 }
             }
-            _ if close.error_code == TransportErrorCode::CONNECTION_REFUSED => MeshError::Refused {
+            _ if close.error_code == TransportErrorCode::CONNECTION_REFUSED => MeshError::Lost {
                 peer,
-                refusal: Refusal::Busy,
-                reason: "it takes no connections now, because it stops or is overloaded".into(),
+                cause: "it takes no connections now, because it stops or is overloaded".into(),
             },
             _ => MeshError::Lost {
                 peer,

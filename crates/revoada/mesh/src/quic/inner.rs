@@ -21,7 +21,7 @@ use super::hello::{self, Side};
 use super::join::{IncomingJoin, RateLimit};
 use super::link::{Inbox, Link, LinkFacts};
 use super::peer::{Peer, Reach};
-use super::tls;
+use super::{tls, transport};
 use crate::address_book::{AddressBook, AddressSource};
 use crate::error::{MeshError, Refusal};
 use crate::identity::Identity;
@@ -30,6 +30,8 @@ use crate::os;
 use crate::trust::{Standing, Trust};
 use crate::wire::{ADDRESSES_MAX, Hello, describe};
 
+/// How often one dial starts anew because the peer got a new address.
+const RESTARTS_MAX: u32 = 4;
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) struct Inner {
@@ -142,7 +144,7 @@ impl Inner {
         }
         if news {
             if let Some(peer) = self.known(peer) {
-                peer.reset_backoff();
+                peer.has_new_address();
             }
             self.maintain.notify_one();
         }
@@ -263,11 +265,6 @@ impl Inner {
     }
 
     pub(super) async fn dial(self: &Arc<Self>, peer: &Arc<Peer>) -> Result<(), MeshError> {
-        let mut addresses = self.book.lock().candidates(peer.id);
-        addresses.retain(|address| address.is_ipv4() || self.local.is_ipv6());
-        if addresses.is_empty() {
-            return Err(MeshError::NoAddress { peer: peer.id });
-        }
         let Some(endpoint) = self.endpoint.read().clone() else {
             return Err(MeshError::Closed);
         };
@@ -276,7 +273,19 @@ impl Inner {
             tls: &self.tls,
             transport: self.transport.clone(),
         };
-        let (connection, failures) = dialler.dial(peer.id, &addresses, tls::ALPN_MESH).await;
+        let mut restarts = 0;
+        let (connection, failures) = loop {
+            let mut addresses = self.book.lock().candidates(peer.id);
+            addresses.retain(|address| address.is_ipv4() || self.local.is_ipv6());
+            if addresses.is_empty() {
+                return Err(MeshError::NoAddress { peer: peer.id });
+            }
+            // A peer that moved is not kept waiting by attempts at where it was.
+            tokio::select! {
+                dialled = dialler.dial(peer.id, &addresses, tls::ALPN_MESH) => break dialled,
+                () = peer.new_address(), if restarts < RESTARTS_MAX => restarts += 1,
+            }
+        };
         for (address, error) in &failures.by_address {
             if matches!(error, MeshError::WrongKey { .. }) {
                 self.book.lock().wrong_key(peer.id, *address);
@@ -310,6 +319,7 @@ impl Inner {
         hello: Hello,
         dialled_by: MemberId,
     ) {
+        transport::widen(&connection, &self.limits);
         let now_ms = self.clock.unix_ms();
         let remote = connection.remote_address();
         {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::dial::{DIAL_DEADLINE, Dialler};
 use super::tls::{ALPN_JOIN, Tls, peer_of};
 use super::transport;
-use crate::error::{MeshError, Refusal};
+use crate::error::{BindError, MeshError, Refusal};
 use crate::identity::Identity;
 use crate::stream::MeshStream;
 
@@ -100,47 +100,41 @@ pub async fn connect_join(
     address: SocketAddr,
     expected: Option<MemberId>,
 ) -> Result<(MemberId, MeshStream), MeshError> {
-    let nobody = expected.unwrap_or_default();
-    let lost = |cause: String| MeshError::Lost { peer: nobody, cause };
-    let tls = Tls::new(identity).map_err(|error| lost(error.to_string()))?;
+    let unreachable = |cause: String| MeshError::Unreachable {
+        peer: expected.unwrap_or_default(),
+        tried: vec![address],
+        cause,
+    };
+    let local = |error: BindError| unreachable(error.to_string());
+    let tls = Tls::new(identity).map_err(local)?;
     let source: IpAddr = match address.ip() {
-        ip if ip.is_loopback() => ip,
+        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(ip) if ip.is_loopback() => ip.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // From any 127.x address the whole loopback network is reached.
-    let source = if source.is_ipv4() && source.is_loopback() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        source
-    };
-    let socket = transport::bind(SocketAddr::new(source, 0)).map_err(|error| lost(error.to_string()))?;
-    let config = transport::endpoint_config(identity).map_err(|error| lost(error.to_string()))?;
+    let socket = transport::bind(SocketAddr::new(source, 0)).map_err(local)?;
+    let config = transport::endpoint_config(identity).map_err(local)?;
     let endpoint =
-        Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).map_err(|error| lost(error.to_string()))?;
+        Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).map_err(|error| unreachable(error.to_string()))?;
     let dialler = Dialler {
         endpoint: &endpoint,
         tls: &tls,
         transport: transport::join_transport(),
     };
-    let connecting = dialler.connect(expected, address, ALPN_JOIN);
-    let late = || MeshError::Timeout {
-        what: "answer to the join",
-        waited_ms: DIAL_DEADLINE.as_millis() as u64,
+    let connect = async {
+        let connection = dialler.connect(expected, address, ALPN_JOIN).await?;
+        let server = peer_of(&connection).ok_or_else(|| unreachable("no ed25519 key in the handshake".into()))?;
+        let opened = connection.open_bi().await;
+        let (send, recv) = opened.map_err(|error| super::dial::connection_error(server, Some(address), &error))?;
+        Ok((server, MeshStream::new(JoinStream::new(connection, send, recv, true))))
     };
-    let connection = tokio::time::timeout(DIAL_DEADLINE, connecting)
-        .await
-        .map_err(|_| late())??;
-    let server = peer_of(&connection).ok_or_else(|| MeshError::Protocol {
-        peer: nobody,
-        detail: "no ed25519 key in the handshake".into(),
-    })?;
-    let opened = tokio::time::timeout(DIAL_DEADLINE, connection.open_bi())
-        .await
-        .map_err(|_| late())?;
-    let (send, recv) = opened.map_err(|error| super::dial::connection_error(server, Some(address), &error))?;
-    let stream = JoinStream::new(connection, send, recv, true);
-    Ok((server, MeshStream::new(stream)))
+    let waited_ms = DIAL_DEADLINE.as_millis() as u64;
+    match tokio::time::timeout(DIAL_DEADLINE, connect).await {
+        Ok(Err(error @ (MeshError::Timeout { .. } | MeshError::Lost { .. }))) => Err(unreachable(error.cause())),
+        Ok(result) => result,
+        Err(_) => Err(unreachable(format!("no answer within {waited_ms} ms"))),
+    }
 }
 
 /// Takes the one stream of a newcomer's connection, and holds the connection until it ends.

@@ -77,6 +77,7 @@ pub(crate) struct Peer {
     pub(crate) id: MemberId,
     state: Mutex<State>,
     changed: Notify,
+    new_address: Notify,
 }
 
 /// A copy of a peer's state.
@@ -93,12 +94,24 @@ impl Peer {
             id,
             state: Mutex::default(),
             changed: Notify::new(),
+            new_address: Notify::new(),
         })
     }
 
     /// Resolves at the next change of state.
     pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
+    }
+
+    /// Lets the peer be dialled at once, and a dial under way look at the address book again.
+    pub(crate) fn has_new_address(&self) {
+        self.reset_backoff();
+        self.new_address.notify_one();
+    }
+
+    /// Resolves when the peer has a new address; at once if it got one since the last call.
+    pub(crate) async fn new_address(&self) {
+        self.new_address.notified().await;
     }
 
     /// The connection in use.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    Connection, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,17 +24,30 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 const CONNECTION_ID_BYTES: usize = 8;
 
+/// What a connection may send before the peer is greeted.
+const GREETING_STREAMS_MAX: u32 = 4;
+const GREETING_WINDOW_BYTES: u32 = 256 * 1024;
+const GOSSIP_STREAMS_MAX: u32 = 16;
+
+/// Narrow at first, because anyone can make a handshake; [`widen`] gives an admitted peer its room.
 pub(crate) fn mesh_transport(limits: &MeshLimits) -> Arc<TransportConfig> {
     let mut transport = base_transport();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams_max))
-        .max_concurrent_uni_streams(VarInt::from_u32(16))
+        .max_concurrent_bidi_streams(VarInt::from_u32(GREETING_STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(limits.stream_window_bytes))
-        .receive_window(VarInt::from_u32(limits.connection_window_bytes))
+        .receive_window(VarInt::from_u32(GREETING_WINDOW_BYTES))
         .send_window(u64::from(limits.connection_window_bytes))
         .datagram_receive_buffer_size(Some(256 * 1024))
         .datagram_send_buffer_size(256 * 1024);
     Arc::new(transport)
+}
+
+/// Gives a greeted peer what the limits allow.
+pub(crate) fn widen(connection: &Connection, limits: &MeshLimits) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(limits.streams_max));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(GOSSIP_STREAMS_MAX));
+    connection.set_receive_window(VarInt::from_u32(limits.connection_window_bytes));
 }
 
 /// One bidirectional stream and nothing else, for newcomers.
@@ -41,8 +56,8 @@ pub(crate) fn join_transport() -> Arc<TransportConfig> {
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(256 * 1024))
-        .receive_window(VarInt::from_u32(256 * 1024))
+        .stream_receive_window(VarInt::from_u32(GREETING_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(GREETING_WINDOW_BYTES))
         .send_window(1024 * 1024)
         .datagram_receive_buffer_size(None);
     Arc::new(transport)

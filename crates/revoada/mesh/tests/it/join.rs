@@ -51,7 +51,7 @@ async fn the_cluster_proves_its_key_before_the_secret_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_newcomers_at_once_and_a_closed_port() {
+async fn many_newcomers_at_once() {
     let server = Options::new(1, &[1]).start();
     let mesh = server.mesh.clone();
     tokio::spawn(async move {
@@ -74,8 +74,4 @@ async fn many_newcomers_at_once_and_a_closed_port() {
     });
     within("joins", futures_util::future::join_all(joins)).await;
     server.mesh.shutdown().await;
-    let error = within("nobody", connect_join(&identity(50), address, None))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, MeshError::Timeout { .. }), "{error}");
 }
