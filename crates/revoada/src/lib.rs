@@ -6,6 +6,7 @@
 pub mod gossip;
 pub mod known;
 pub mod member;
+pub mod quic;
 mod raft;
 mod rpc;
 

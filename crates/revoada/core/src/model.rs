@@ -16,7 +16,7 @@ use crate::command::{Command, MeshCommand, RequestId};
 use crate::consensus::LogPosition;
 use crate::id::{Hash32, MemberId};
 use crate::key::SecretKey;
-use crate::planner::{Decision, plan};
+use crate::planner::{Decision, plan, preempt};
 use crate::policy::Policy;
 use crate::role::Role;
 use crate::state::{MeshOutcome, MeshRefusal, MeshState};
@@ -28,6 +28,9 @@ pub const TICK_MS: u64 = 100;
 
 /// Wall clock at the start of the model, milliseconds since the Unix epoch.
 const UNIX_START_MS: u64 = 1_800_000_000_000;
+
+/// Log entries a healthy member can catch up in one tick.
+pub const CATCH_UP: u64 = 1_000;
 
 /// How long gossip takes to hold a silent member for dead.
 const DETECT_MS: u64 = 2_000;
@@ -262,7 +265,8 @@ impl Model {
             return None;
         };
         // A new log begins with what the survivor holds.
-        let index = self.raft.matched.get(&survivor).copied().unwrap_or(0);
+        let applied = state.applied().map_or(0, |at| at.index);
+        let index = self.raft.matched.get(&survivor).copied().unwrap_or(0).max(applied);
         let term = self.raft.term + 1;
         self.raft = Raft::bootstrap(survivor);
         (self.raft.term, self.raft.index) = (term, index);
@@ -283,18 +287,23 @@ impl Model {
 
     /// Lets [`TICK_MS`] pass and the leader do at most one thing.
     pub fn tick(&mut self) {
-        self.now_ms += TICK_MS;
-        let now_ms = self.now_ms;
-        let reach: BTreeMap<_, _> = self.nodes.keys().map(|id| (*id, self.reach(id))).collect();
-        self.raft.elect(now_ms, |id| reach.get(id).cloned().unwrap_or_default());
+        self.pass(TICK_MS);
+    }
+
+    /// Lets `duration_ms` pass at once and the leader do at most one thing.
+    pub fn pass(&mut self, duration_ms: u64) {
+        self.now_ms += duration_ms;
+        let ticks = duration_ms / TICK_MS;
+        let nodes = &self.nodes;
+        self.raft.elect(self.now_ms, |id| reach(nodes, id));
         if self.raft.leader != self.last_leader {
             self.last_leader = self.raft.leader;
             self.happened(Happening::Leader(self.raft.leader));
         }
         let Some(leader) = self.raft.leader else { return };
         let live = self.reach(&leader);
-        self.raft.append(&live, self.load);
-        self.replicate(&live);
+        self.raft.append(&live, self.load * ticks);
+        self.replicate(&live, ticks);
         self.lead(leader, &live);
         if self.sealing {
             self.seal(leader, &live);
@@ -323,7 +332,8 @@ impl Model {
         ))
     }
 
-    fn unix_ms(&self) -> u64 {
+    /// The wall clock of every machine, milliseconds since the Unix epoch.
+    pub fn unix_ms(&self) -> u64 {
         UNIX_START_MS + self.now_ms
     }
 
@@ -355,11 +365,11 @@ impl Model {
     }
 
     /// Replicas catch up; members outside the configuration drop theirs.
-    fn replicate(&mut self, live: &BTreeSet<MemberId>) {
+    fn replicate(&mut self, live: &BTreeSet<MemberId>, ticks: u64) {
         for id in live {
             let Some(node) = self.nodes.get_mut(id) else { continue };
             match self.raft.matched.get_mut(id) {
-                Some(matched) => *matched = (*matched + node.catch_up).min(self.raft.index),
+                Some(matched) => *matched = (*matched + node.catch_up * ticks).min(self.raft.index),
                 None => node.replica = None,
             }
         }
@@ -410,7 +420,8 @@ impl Model {
         let Some(view) = self.view(leader) else { return };
         let decisions = plan(&view, &self.policy);
         if decisions.is_empty() {
-            self.drive(leader, live);
+            let urgent = preempt(&view, &self.policy);
+            self.drive(leader, live, urgent);
         }
         for decision in decisions {
             self.happened(Happening::Decided(decision.clone()));
@@ -437,7 +448,7 @@ impl Model {
         }
     }
 
-    fn drive(&mut self, leader: MemberId, live: &BTreeSet<MemberId>) {
+    fn drive(&mut self, leader: MemberId, live: &BTreeSet<MemberId>, urgent: Option<Step>) {
         let Some(state) = self.nodes.get(&leader).and_then(|node| node.replica.as_ref()) else {
             return;
         };
@@ -470,7 +481,7 @@ impl Model {
             live: live.clone(),
             lag,
         };
-        let step = next_step(&transition, &self.raft.config, &progress, clock, &self.policy);
+        let step = urgent.unwrap_or_else(|| next_step(&transition, &self.raft.config, &progress, clock, &self.policy));
         if step != Step::Wait {
             self.happened(Happening::Stepped(transition.id, step.clone()));
         }
@@ -605,6 +616,17 @@ impl Model {
     }
 }
 
+fn reach(nodes: &BTreeMap<MemberId, Node>, id: &MemberId) -> BTreeSet<MemberId> {
+    let Some(from) = nodes.get(id).filter(|node| node.up) else {
+        return BTreeSet::new();
+    };
+    nodes
+        .iter()
+        .filter(|(_, node)| node.up && node.side == from.side)
+        .map(|(id, _)| *id)
+        .collect()
+}
+
 impl Node {
     fn new(name: &str, zone: &str, now_ms: u64) -> Self {
         Self {
@@ -615,7 +637,7 @@ impl Node {
             side: 0,
             changed_ms: now_ms,
             storage_ok: true,
-            catch_up: 1_000,
+            catch_up: CATCH_UP,
             replica: None,
         }
     }

@@ -9,15 +9,19 @@
 //!   one after it is at hand too;
 //! - what Raft's configuration says is true; where the recorded roles differ, recording comes first.
 
+mod standbys;
+mod voters;
+mod zones;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::command::Hold;
 use crate::formation::Spread;
 use crate::id::MemberId;
 use crate::policy::{Policy, Target};
 use crate::role::Role;
-use crate::transition::{Phase, TransitionSpec};
+use crate::transition::{Phase, Step, TransitionSpec};
 use crate::view::{MemberView, View, is_majority};
 
 /// What the leader should do.
@@ -53,6 +57,52 @@ pub fn plan(view: &View, policy: &Policy) -> Vec<Decision> {
     Planner::new(view, policy).decide().into_iter().collect()
 }
 
+/// Why the transition in flight should be given up for something more urgent, as the step that does so.
+///
+/// Ask before [`crate::transition::next_step`]: a learner that takes its time must not keep a dead voter from
+/// being replaced, and a member that an operator holds back meanwhile need not be promoted first. Only what Raft
+/// has not begun to change is given up.
+pub fn preempt(view: &View, policy: &Policy) -> Option<Step> {
+    let spec = &view
+        .in_flight
+        .as_ref()
+        .filter(|transition| transition.phase < Phase::Committed)?
+        .spec;
+    if view.raft.is_joint() || spec.to <= spec.from || view.raft.voters.contains(&spec.member) {
+        return None;
+    }
+    let planner = Planner::new(view, policy);
+    let give_up = |reason: String| {
+        Some(Step::Abort {
+            reason,
+            undo: spec.undo(&view.raft),
+        })
+    };
+    let member = view.members.get(&spec.member)?;
+    if !member.may_be(spec.to) {
+        return give_up("an operator holds the member back".to_owned());
+    }
+    if !planner.has_quorum() {
+        return None;
+    }
+    let urgent = planner.replace_failed().filter(|urgent| urgent.replaces.is_some())?;
+    let ready = |id: &MemberId| {
+        view.members
+            .get(id)
+            .is_some_and(|member| planner.live.contains(id) && planner.is_caught_up(member))
+    };
+    if urgent.member == spec.member {
+        // It has to catch up either way.
+        return None;
+    }
+    let already = spec.replaces.is_some_and(|replaced| view.is_failed(&replaced, policy));
+    let better = (ready(&urgent.member) && !ready(&spec.member)) || !planner.live.contains(&spec.member);
+    if already && !better {
+        return None;
+    }
+    give_up(format!("more urgent: {}", urgent.reason))
+}
+
 struct Planner<'a> {
     view: &'a View,
     policy: &'a Policy,
@@ -72,10 +122,7 @@ impl<'a> Planner<'a> {
     }
 
     fn decide(&self) -> Option<Decision> {
-        let outgoing = self.view.raft.outgoing.as_ref();
-        let quorum = is_majority(&self.view.raft.voters, &self.live)
-            && outgoing.is_none_or(|voters| is_majority(voters, &self.live));
-        if !quorum {
+        if !self.has_quorum() {
             // Nothing could be committed.
             return None;
         }
@@ -104,6 +151,11 @@ impl<'a> Planner<'a> {
             .or_else(|| self.fill_standbys())
             .or_else(|| self.spread_zones())?;
         Some(Decision::Begin(spec))
+    }
+
+    fn has_quorum(&self) -> bool {
+        let outgoing = self.view.raft.outgoing.as_ref();
+        is_majority(&self.view.raft.voters, &self.live) && outgoing.is_none_or(|voters| is_majority(voters, &self.live))
     }
 
     // ---- Leadership ----
@@ -190,319 +242,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    // ---- Voters ----
-
-    /// A dead voter, or one whose disk failed, gives its seat to a spare in one joint change.
-    fn replace_failed(&self) -> Option<TransitionSpec> {
-        let surplus = self.view.raft.voters.len() > self.target.votes();
-        let failed: Vec<_> = self
-            .voters()
-            .filter(|(id, _)| self.view.is_failed(id, self.policy))
-            .collect();
-        if surplus || failed.is_empty() {
-            return None;
-        }
-        for (id, member) in &failed {
-            let what = if member.storage_ok {
-                "is dead"
-            } else {
-                "cannot write its log"
-            };
-            let reason = format!("voter {} {what}", id.short());
-            // Replacing a dead voter is never put off by a cool-down.
-            if let Some(spec) = self.swap(id, self.replacement_kind(member), Damper::Ignored, reason) {
-                return Some(spec);
-            }
-        }
-        // An even set with a dead member tolerates less than the odd rest: the seat is given up until two return.
-        let (id, member) = failed.first()?;
-        let even = self.view.raft.voters.len().is_multiple_of(2);
-        if even && !self.live.contains(id) && self.view.raft.voters.len() > 2 {
-            let reason = format!("voter {} is dead and the number of voters is even", id.short());
-            return self.take_vote(id, member, reason);
-        }
-        None
-    }
-
-    /// Voters that are drained, pinned lower, or witnesses that the shape no longer needs.
-    fn move_out_unwanted(&self) -> Option<TransitionSpec> {
-        if self.view.raft.voters.len() > self.target.votes() {
-            return None;
-        }
-        self.unwanted_voters().into_iter().find_map(|(id, member, reason)| {
-            let kind = self.replacement_kind(member);
-            if let Some(spec) = self.swap(&id, kind, Damper::Ignored, reason.clone()) {
-                return Some(spec);
-            }
-            // Without any spare that could come soon the seat is given up: an operator asked for it.
-            let held = !member.may_be(member.voting_role());
-            let spare_soon = self.spares(kind).any(|(id, _)| self.live.contains(id));
-            if !held || spare_soon || id == self.view.leader {
-                return None;
-            }
-            self.take_vote(&id, member, reason)
-        })
-    }
-
-    /// Voters that the shape doesn't want in their seat, worst first.
-    fn unwanted_voters(&self) -> Vec<(MemberId, &'a MemberView, String)> {
-        let mut unwanted: Vec<_> = self
-            .voters()
-            .filter(|(_, member)| !member.may_be(member.voting_role()))
-            .map(|(id, member)| {
-                let what = if member.hold == Some(Hold::Drained) {
-                    "drained"
-                } else {
-                    "demoted"
-                };
-                (*id, member, format!("voter {} is {what}", id.short()))
-            })
-            .collect();
-        let mut witnesses: Vec<_> = self
-            .voters()
-            .filter(|(_, member)| member.witness && member.may_be(Role::Witness))
-            .collect();
-        witnesses.sort_by_key(|(id, _)| (!self.live.contains(id), **id));
-        for (id, member) in witnesses.into_iter().skip(self.target.witnesses) {
-            unwanted.push((*id, member, format!("witness {} is no longer needed", id.short())));
-        }
-        unwanted.sort_by_key(|(id, member, _)| {
-            (
-                !self.view.is_failed(id, self.policy),
-                member.may_be(member.voting_role()),
-                *id,
-            )
-        });
-        unwanted
-    }
-
-    /// Which kind of voter has to come for `member`: the kind there are too few of once it is gone.
-    fn replacement_kind(&self, member: &MemberView) -> Role {
-        let wanted = |witness: bool| {
-            self.voters()
-                .filter(|(_, m)| m.witness == witness && m.may_be(m.voting_role()))
-                .count()
-        };
-        let gone = |witness: bool| usize::from(member.witness == witness && member.may_be(member.voting_role()));
-        if wanted(false) - gone(false) < self.target.voters {
-            Role::Voter
-        } else if wanted(true) - gone(true) < self.target.witnesses {
-            Role::Witness
-        } else {
-            member.voting_role()
-        }
-    }
-
-    fn add_missing(&self) -> Option<TransitionSpec> {
-        let voters = &self.view.raft.voters;
-        let missing = |role: Role, wanted: usize| {
-            wanted.saturating_sub(self.voters().filter(|(_, m)| m.voting_role() == role).count())
-        };
-        let missing_data = missing(Role::Voter, self.target.voters);
-        let missing_witnesses = missing(Role::Witness, self.target.witnesses);
-        if voters.len() >= self.target.votes() {
-            return None;
-        }
-        let data = self.candidates(Role::Voter, Damper::Respected, None);
-        let witnesses = self.candidates(Role::Witness, Damper::Respected, None);
-        let at_hand = data.len().min(missing_data) + witnesses.len().min(missing_witnesses);
-        let needed = if voters.len().is_multiple_of(2) { 1 } else { 2 };
-        if at_hand < needed {
-            return None;
-        }
-        let (id, member) = if missing_data > 0 && !data.is_empty() {
-            data[0]
-        } else {
-            *witnesses.first()?
-        };
-        let mut after = voters.clone();
-        after.insert(id);
-        self.is_safe(&after).then(|| TransitionSpec {
-            member: id,
-            from: member.role,
-            to: member.voting_role(),
-            replaces: None,
-            reason: format!("{} of {} voters", voters.len(), self.target.votes()),
-        })
-    }
-
-    fn remove_surplus(&self) -> Option<TransitionSpec> {
-        let voters = &self.view.raft.voters;
-        if voters.len() <= self.target.votes() {
-            return None;
-        }
-        let unwanted: BTreeMap<_, _> = self
-            .unwanted_voters()
-            .into_iter()
-            .map(|(id, _, reason)| (id, reason))
-            .collect();
-        let zones = self.zone_counts(None);
-        let mut victims: Vec<_> = self.voters().filter(|(id, _)| **id != self.view.leader).collect();
-        let witnesses = victims.iter().filter(|(_, member)| member.witness).count();
-        victims.sort_by_key(|(id, member)| {
-            (
-                !unwanted.contains_key(id),
-                !self.view.is_failed(id, self.policy),
-                !member.witness && witnesses > self.target.witnesses,
-                self.live.contains(id),
-                is_pinned_voter(member),
-                Reverse(zones.get(member.zone.as_str()).copied().unwrap_or(0)),
-                self.is_caught_up(member),
-                member.liveness.alive_for_ms(self.view.now_ms),
-                Reverse(**id),
-            )
-        });
-        let reason = format!("{} voters, {} wanted", voters.len(), self.target.votes());
-        victims
-            .into_iter()
-            .find_map(|(id, member)| self.take_vote(id, member, reason.clone()))
-    }
-
-    /// An operator promoted a member: it takes the seat of a voter nobody promoted.
-    fn seat_pinned(&self) -> Option<TransitionSpec> {
-        let pinned = |member: &MemberView| is_pinned_voter(member);
-        let candidate = self
-            .candidates(Role::Voter, Damper::Ignored, None)
-            .into_iter()
-            .find(|(_, member)| pinned(member) && !member.witness)?;
-        let zones = self.zone_counts(None);
-        let victim = self
-            .voters()
-            .filter(|(id, member)| **id != self.view.leader && !member.witness && !pinned(member))
-            .min_by_key(|(id, member)| {
-                (
-                    self.live.contains(id),
-                    Reverse(zones.get(member.zone.as_str()).copied().unwrap_or(0)),
-                    member.liveness.alive_for_ms(self.view.now_ms),
-                    Reverse(**id),
-                )
-            })?;
-        self.swap_with(
-            victim.0,
-            candidate,
-            format!("{} was promoted by an operator", candidate.0.short()),
-        )
-    }
-
-    // ---- Standbys ----
-
-    /// Standbys that must not or cannot be one, and those over the number wanted.
-    fn vacate_standbys(&self) -> Option<TransitionSpec> {
-        let demote = |id: &MemberId, reason: String| TransitionSpec {
-            member: *id,
-            from: Role::Standby,
-            to: Role::Worker,
-            replaces: None,
-            reason,
-        };
-        let mut rest = Vec::new();
-        for (id, member) in self.standbys() {
-            if !member.may_be(Role::Standby) {
-                let what = if member.hold == Some(Hold::Drained) {
-                    "drained"
-                } else {
-                    "demoted"
-                };
-                return Some(demote(id, format!("standby {} is {what}", id.short())));
-            }
-            if self.view.is_failed(id, self.policy) {
-                let what = if member.storage_ok {
-                    "is dead"
-                } else {
-                    "cannot write its log"
-                };
-                return Some(demote(id, format!("standby {} {what}", id.short())));
-            }
-            rest.push((id, member));
-        }
-        let wanted = self.standbys_wanted();
-        if rest.len() <= wanted {
-            return None;
-        }
-        let reason = format!("{} standbys, {wanted} wanted", rest.len());
-        let worst = rest.into_iter().min_by_key(|(id, member)| {
-            (
-                self.live.contains(id),
-                member.hold.is_some(),
-                member.liveness.alive_for_ms(self.view.now_ms),
-                Reverse(**id),
-            )
-        })?;
-        Some(demote(worst.0, reason))
-    }
-
-    /// Standbys of the shape, and one for each vote that cannot be given yet: who waits for a seat keeps a copy
-    /// meanwhile, and is there at once when its turn comes.
-    fn standbys_wanted(&self) -> usize {
-        let seated = self.voters().filter(|(_, member)| !member.witness).count();
-        self.target.standbys + self.target.voters.saturating_sub(seated)
-    }
-
-    fn fill_standbys(&self) -> Option<TransitionSpec> {
-        let standbys = self.standbys().count();
-        let wanted = self.standbys_wanted();
-        if standbys >= wanted {
-            return None;
-        }
-        let (id, member) = *self.candidates(Role::Standby, Damper::Respected, None).first()?;
-        Some(TransitionSpec {
-            member: id,
-            from: member.role,
-            to: Role::Standby,
-            replaces: None,
-            reason: format!("{standbys} of {wanted} standbys"),
-        })
-    }
-
-    // ---- Zones ----
-
-    /// In quiet times a voter of a crowded zone gives its seat to a spare of an emptier one. Each such swap makes
-    /// the spread strictly better, so there is an end to it.
-    fn spread_zones(&self) -> Option<TransitionSpec> {
-        if self.view.formation.spread != Spread::Zone || self.view.raft.voters.len() != self.target.votes() {
-            return None;
-        }
-        let quiet = |member: &MemberView| {
-            let alive_ms = member.liveness.alive_for_ms(self.view.now_ms);
-            alive_ms.is_some_and(|ms| ms >= self.policy.zone_quiet_ms) && !self.is_cooling(member)
-        };
-        if !self
-            .voters()
-            .all(|(id, member)| *id == self.view.leader || quiet(member))
-        {
-            return None;
-        }
-        let zones = self.zone_counts(None);
-        let count = |member: &MemberView| zones.get(member.zone.as_str()).copied().unwrap_or(0);
-        let candidate = self
-            .candidates(Role::Voter, Damper::Respected, None)
-            .into_iter()
-            .filter(|(_, member)| quiet(member))
-            .min_by_key(|(id, member)| (count(member), member.role != Role::Standby, *id))?;
-        let victim = self
-            .voters()
-            .filter(|(id, member)| **id != self.view.leader && !member.witness && !is_pinned_voter(member))
-            .filter(|(_, member)| count(member) >= count(candidate.1) + 2)
-            .max_by_key(|(id, member)| (count(member), **id))?;
-        let (crowded, emptier) = (&victim.1.zone, &candidate.1.zone);
-        self.swap_with(
-            victim.0,
-            candidate,
-            format!("zone {crowded:?} has more voters than zone {emptier:?}"),
-        )
-    }
-
-    /// Voters per zone, leaving one member out.
-    fn zone_counts(&self, without: Option<&MemberId>) -> BTreeMap<&'a str, usize> {
-        let mut counts = BTreeMap::new();
-        for (id, member) in self.voters() {
-            if Some(id) != without {
-                *counts.entry(member.zone.as_str()).or_insert(0) += 1;
-            }
-        }
-        counts
-    }
-
     // ---- Parts ----
 
     /// Admitted voters of Raft's configuration.
@@ -563,50 +302,6 @@ impl<'a> Planner<'a> {
             )
         });
         fit
-    }
-
-    /// The best spare takes the seat of `leaving`.
-    fn swap(&self, leaving: &MemberId, kind: Role, damper: Damper, reason: String) -> Option<TransitionSpec> {
-        let candidates = self.candidates(kind, damper, Some(leaving));
-        candidates
-            .into_iter()
-            .find_map(|candidate| self.swap_with(leaving, candidate, reason.clone()))
-    }
-
-    fn swap_with(
-        &self,
-        leaving: &MemberId,
-        joining: (MemberId, &MemberView),
-        reason: String,
-    ) -> Option<TransitionSpec> {
-        let (id, member) = joining;
-        let mut after = self.view.raft.voters.clone();
-        after.remove(leaving);
-        after.insert(id);
-        self.is_safe(&after).then(|| TransitionSpec {
-            member: id,
-            from: member.role,
-            to: member.voting_role(),
-            replaces: Some(*leaving),
-            reason,
-        })
-    }
-
-    /// Takes a vote away without a replacement; the member stays as a standby if one is wanted.
-    fn take_vote(&self, id: &MemberId, member: &MemberView, reason: String) -> Option<TransitionSpec> {
-        let mut after = self.view.raft.voters.clone();
-        after.remove(id);
-        let stays = self.live.contains(id)
-            && member.storage_ok
-            && member.may_be(Role::Standby)
-            && self.standbys().count() < self.standbys_wanted();
-        self.is_safe(&after).then_some(TransitionSpec {
-            member: *id,
-            from: member.role,
-            to: if stays { Role::Standby } else { Role::Worker },
-            replaces: None,
-            reason,
-        })
     }
 
     /// Whether the live members can go on after a change to `after`. That they can commit it, a majority of the

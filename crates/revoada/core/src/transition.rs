@@ -172,6 +172,11 @@ impl TransitionSpec {
         self.from.votes() != self.to.votes() || self.replaces.is_some()
     }
 
+    /// The learner that giving up would leave behind: only one that this transition added.
+    pub fn undo(&self, raft: &RaftView) -> Option<MemberId> {
+        (self.from == Role::Worker && raft.learners.contains(&self.member)).then_some(self.member)
+    }
+
     /// Checks that the request makes sense by itself.
     pub fn validate(&self) -> Result<(), &'static str> {
         if self.from == self.to {
@@ -297,7 +302,7 @@ fn learn(
     let spec = &transition.spec;
     let give_up = |reason: String| Step::Abort {
         reason,
-        undo: undo(spec, raft),
+        undo: spec.undo(raft),
     };
     if clock.in_phase_ms >= policy.learning_ms_max {
         return give_up(format!("did not catch up within {} s", policy.learning_ms_max / 1000));
@@ -351,13 +356,8 @@ fn wait_until(in_phase_ms: u64, deadline_ms: u64, spec: &TransitionSpec, raft: &
     }
     Step::Abort {
         reason: format!("{reason} ({} s)", deadline_ms / 1000),
-        undo: undo(spec, raft),
+        undo: spec.undo(raft),
     }
-}
-
-/// The learner that giving up leaves behind: only one that this transition added.
-fn undo(spec: &TransitionSpec, raft: &RaftView) -> Option<MemberId> {
-    (spec.from == Role::Worker && raft.learners.contains(&spec.member)).then_some(spec.member)
 }
 
 #[cfg(test)]

@@ -53,7 +53,8 @@ pub trait Trust: Send + Sync + 'static {
     fn on_evidence(&self, peer: MemberId, epoch: u64, evidence: Bytes);
 
     /// A key without standing proved that it is `peer` and was refused as unknown. A member that was away may see
-    /// this from members admitted meanwhile; it should then read the chain from a member that it knows.
+    /// this from members admitted meanwhile; it should then read the chain from a member that it knows. Anyone who
+    /// reaches the port can cause this call: whatever it starts has to be rate-limited.
     fn on_unknown(&self, peer: MemberId) {
         let _ = peer;
     }

@@ -202,16 +202,11 @@ fn matched(replica: &Replica, member: &MemberId) -> Option<u64> {
         .and_then(|matched| matched.as_ref().map(|id| id.index))
 }
 
-/// Entries that `member` is behind this leader; `None` when nothing is replicated to it.
+/// Entries that `member` is behind this leader; `None` when nothing is replicated to it or it acknowledged nothing yet.
 pub(super) fn lag(replica: &Replica, member: &MemberId) -> Option<u64> {
     let metrics = replica.metrics();
     let last = metrics.last_log_index.unwrap_or(0);
-    let matched = metrics
-        .replication
-        .as_ref()?
-        .get(member)?
-        .as_ref()
-        .map_or(0, |id| id.index);
+    let matched = metrics.replication.as_ref()?.get(member)?.as_ref()?.index;
     Some(last.saturating_sub(matched))
 }
 

@@ -274,7 +274,17 @@ impl Member {
         }
     }
 
-    /// Streams of the layer above's class are handed out here by the supervisor.
+    /// Cancelled when this member stops.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.shared.stop.clone()
+    }
+
+    /// Runs a task that [`Member::shutdown`] waits for; it ends when the stop token is cancelled.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(task);
+    }
+
+    /// This member's key.
     pub fn key(&self) -> &SecretKey {
         &self.shared.options.key
     }

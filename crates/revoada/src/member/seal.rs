@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use revoada_core::chain::{Seal, Signature, seal_quorum, sign_seal};
 use revoada_core::command::MeshCommand;
-use revoada_core::{Hash32, MemberId};
+use revoada_core::{ClusterId, Hash32, MemberId};
 
 use super::Shared;
 use crate::known::Known;
@@ -24,16 +24,16 @@ const SIGN_DEADLINE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts a round for the blocks that wait for a seal, unless one is under way.
-pub(super) fn start(shared: &Arc<Shared>, picture: &Known) {
+pub(super) fn start(shared: &Arc<Shared>, picture: &Arc<Known>) {
     let waiting: Vec<(u64, Hash32)> = picture.chain().unsealed().take(ROUND_MAX).collect();
     if waiting.is_empty() || std::mem::replace(&mut *shared.sealing.lock(), true) {
         return;
     }
-    let shared = Arc::clone(shared);
+    let (shared, picture) = (Arc::clone(shared), Arc::clone(picture));
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         let complete = tokio::select! {
-            complete = round(&shared, waiting) => complete,
+            complete = round(&shared, &picture, waiting) => complete,
             () = shared.stop.cancelled() => false,
         };
         if !complete {
@@ -46,51 +46,66 @@ pub(super) fn start(shared: &Arc<Shared>, picture: &Known) {
     });
 }
 
+/// One block on its way to a seal. Only members that were admitted when it was made may sign it.
+struct Collecting {
+    index: u64,
+    hash: Hash32,
+    sealers: Vec<MemberId>,
+    signatures: Vec<Signature>,
+}
+
+impl Collecting {
+    fn complete(&self) -> bool {
+        self.signatures.len() >= seal_quorum(self.sealers.len())
+    }
+
+    fn add(&mut self, cluster: ClusterId, signature: Signature) {
+        if self.complete() || !self.sealers.contains(&signature.member) {
+            return;
+        }
+        match revoada_core::chain::verify_signature(&signature, cluster, self.index, self.hash) {
+            Ok(()) => self.signatures.push(signature),
+            Err(error) => {
+                tracing::warn!(peer = %signature.member.short(), block = self.index, %error, "a peer's seal is not valid");
+            }
+        }
+    }
+}
+
 /// True when every block got its seal.
-async fn round(shared: &Arc<Shared>, blocks: Vec<(u64, Hash32)>) -> bool {
-    let known = shared.trust.known();
-    let admitted: Vec<MemberId> = known.chain().admitted().keys().copied().collect();
-    let wanted = seal_quorum(admitted.len());
-    let mut signatures: Vec<Vec<Signature>> = blocks
+async fn round(shared: &Arc<Shared>, picture: &Known, blocks: Vec<(u64, Hash32)>) -> bool {
+    let chain = picture.chain();
+    let key = &shared.options.key;
+    let mut collecting: Vec<Collecting> = blocks
         .iter()
-        .map(|(index, hash)| vec![sign_seal(&shared.options.key, shared.cluster, *index, *hash)])
+        .map(|(index, hash)| {
+            let sealers = chain.sealers(*index).map(<[MemberId]>::to_vec).unwrap_or_default();
+            let mut block = Collecting { index: *index, hash: *hash, sealers, signatures: Vec::new() };
+            block.add(shared.cluster, sign_seal(key, shared.cluster, *index, *hash));
+            block
+        })
         .collect();
-    let mut asked: FuturesUnordered<_> = admitted
-        .iter()
-        .filter(|id| **id != shared.me && !shared.is_dead(id))
-        .map(|id| ask(shared, *id, &blocks))
-        .collect();
-    while signatures.iter().any(|collected| collected.len() < wanted) {
-        let Some((peer, answer)) = asked.next().await else {
-            break;
-        };
-        let Some(answer) = answer else { continue };
-        for ((collected, (index, hash)), raw) in signatures.iter_mut().zip(&blocks).zip(answer) {
-            let Ok(signature) = <[u8; 64]>::try_from(raw.as_ref()) else {
-                continue;
-            };
-            let signature = Signature {
-                member: peer,
-                signature,
-            };
-            match revoada_core::chain::verify_signature(&signature, shared.cluster, *index, *hash) {
-                Ok(()) => collected.push(signature),
-                Err(error) => tracing::warn!(peer = %peer.short(), block = index, %error, "a peer's seal is not valid"),
+    let peers = picture.members();
+    let mut asked: FuturesUnordered<_> =
+        peers.iter().filter(|id| **id != shared.me && !shared.is_dead(id)).map(|id| ask(shared, *id, &blocks)).collect();
+    while collecting.iter().any(|block| !block.complete()) {
+        let Some((peer, answer)) = asked.next().await else { break };
+        for (block, raw) in collecting.iter_mut().zip(answer.unwrap_or_default()) {
+            if let Ok(signature) = <[u8; 64]>::try_from(raw.as_ref()) {
+                block.add(shared.cluster, Signature { member: peer, signature });
             }
         }
     }
     let mut complete = true;
-    for (&(index, hash), collected) in blocks.iter().zip(signatures) {
-        // Members admitted after the block cannot seal it, so more may be needed than were counted.
-        let seal = Seal::assemble(index, hash, collected);
-        if known.chain().check_seal(&seal).is_err() {
+    for block in collecting {
+        let (index, wanted) = (block.index, seal_quorum(block.sealers.len()));
+        if !block.complete() {
+            tracing::debug!(block = index, signatures = block.signatures.len(), wanted, "a block cannot be sealed yet");
             complete = false;
             continue;
         }
-        if let Err(error) = shared
-            .propose_mesh(MeshCommand::Seal { seal }, Duration::from_secs(5))
-            .await
-        {
+        let seal = Seal::assemble(index, block.hash, block.signatures);
+        if let Err(error) = shared.propose_mesh(MeshCommand::Seal { seal }, Duration::from_secs(5)).await {
             tracing::debug!(block = index, %error, "a seal could not be written down");
             complete = false;
         }

@@ -302,6 +302,8 @@ pub(super) async fn open_replica(shared: &Arc<Shared>) -> Result<Arc<Replica>, R
     }
     let dir = shared.replica_dir(shared.trust.known().version().epoch);
     let replica = open_at(shared, &dir).await?;
+    // It has the usual time to hear a leader.
+    *shared.leader_contact.lock() = Some(Instant::now());
     shared.phase.send_replace(ReplicaPhase::Opening);
     shared.replica.send_replace(Some(Arc::clone(&replica)));
     shared
@@ -397,9 +399,11 @@ async fn role_loop(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
         }
         let known = shared.trust.known();
+        // A picture without any voter is one that was made before the first configuration was known.
+        let placed = !known.config().voters.is_empty();
         let wanted = known.config().contains(&shared.me) && shared.halted.borrow().is_none();
         match (shared.running(), wanted) {
-            (Some(_), false) if shared.leaderless_for(LEADERLESS) => {
+            (Some(_), false) if placed && shared.leaderless_for(LEADERLESS) => {
                 tracing::info!("this member is in no Raft configuration any more: closing its replica");
                 close_replica(&shared).await;
             }

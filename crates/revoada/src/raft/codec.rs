@@ -7,9 +7,6 @@ use serde::de::DeserializeOwned;
 /// Version of the encoding that this build writes, and the only one it reads.
 pub const VERSION: u8 = 1;
 
-/// Upper bound of one encoded message or entry.
-pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
-
 /// Why bytes could not be read as a message.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {

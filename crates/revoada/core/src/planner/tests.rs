@@ -430,3 +430,45 @@ fn the_state_takes_what_the_planner_decides() {
         .any(|(_, what)| matches!(what, Happening::Refused(..)));
     assert!(!refused);
 }
+
+#[test]
+fn a_slow_learner_makes_way_for_a_dead_voter() {
+    let mut view = view(&[Voter, Voter, Voter, Standby, Worker]);
+    view.formation = Formation {
+        voters: Some(3),
+        ..Formation::default()
+    };
+    let spec = TransitionSpec {
+        member: id(5),
+        from: Worker,
+        to: Standby,
+        replaces: None,
+        reason: "".into(),
+    };
+    let phase = Phase::Learning;
+    view.in_flight = Some(Transition {
+        id: 1,
+        spec,
+        phase,
+        since_ms: 0,
+        phase_since_ms: 0,
+        block: None,
+    });
+    view.raft.learners.insert(id(5));
+    let policy = Policy::default();
+    assert_eq!(preempt(&view, &policy), None);
+    dead(&mut view, 3);
+    let Some(Step::Abort { undo, .. }) = preempt(&view, &policy) else {
+        panic!("not given up")
+    };
+    assert_eq!(undo, Some(id(5)));
+    // What already replaces it is left alone, unless it can't and another could.
+    let spec = &mut view.in_flight.as_mut().unwrap().spec;
+    (spec.member, spec.from, spec.to, spec.replaces) = (id(4), Standby, Voter, Some(id(3)));
+    assert_eq!(preempt(&view, &policy), None);
+    dead(&mut view, 4);
+    assert!(matches!(preempt(&view, &policy), Some(Step::Abort { undo: None, .. })));
+    // Nor is anything that Raft has begun.
+    view.raft.outgoing = Some(view.raft.voters.clone());
+    assert_eq!(preempt(&view, &policy), None);
+}

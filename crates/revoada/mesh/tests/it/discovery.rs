@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use revoada_mesh::{DiscoveryConfig, Mesh, StreamClass};
 
 use crate::support::{Member, Options, eventually, within};
@@ -41,9 +42,12 @@ async fn members_find_each_other_after_all_addresses_changed() {
     };
     eventually("all connected", || all_connected(&members)).await;
     // All restart with new ports and addresses.
-    for member in members.drain(..) {
-        member.mesh.shutdown().await;
-    }
+    join_all(
+        members
+            .drain(..)
+            .map(|member| async move { member.mesh.shutdown().await }),
+    )
+    .await;
     let members = vec![
         start(1, "127.0.0.3:0", 2, port),
         start(2, "127.0.0.4:0", 2, port),
@@ -59,7 +63,5 @@ async fn members_find_each_other_after_all_addresses_changed() {
             .candidates(members[1].id())
             .contains(&members[1].mesh.local_addr())
     );
-    for member in members {
-        member.mesh.shutdown().await;
-    }
+    join_all(members.iter().map(|member| member.mesh.shutdown())).await;
 }
