@@ -63,7 +63,8 @@ fn apply_to_item<S: SchemaNode>(value: &mut Value, schema: &S) {
     apply(value, schema);
 }
 
-/// Adds what a typed encoder of a built-in kind always writes: empty structures, and zero values of required fields.
+/// Adds what a typed encoder of a built-in kind always writes: empty structures, and zero values of required
+/// fields (null for lists and times).
 pub fn fill_structure<S: SchemaNode>(value: &mut Value, schema: &S) {
     match value {
         Value::Object(object) => {
@@ -100,7 +101,9 @@ fn zero_field<S: SchemaNode>(schema: &S, name: &str, property: &S) -> Option<Val
         SchemaType::String if default.is_some() => Value::from(""),
         SchemaType::Integer | SchemaType::Number if default.is_some() => Value::from(0),
         SchemaType::Boolean if default.is_some() => Value::from(false),
-        _ => Value::Null,
+        SchemaType::Array => Value::Null,
+        SchemaType::String if property.format().as_deref() == Some("date-time") => Value::Null,
+        _ => return None,
     };
     schema.is_required(name).then_some(zero)
 }
@@ -131,7 +134,8 @@ mod tests {
 
     fn schema() -> TreeSchema {
         TreeSchema::from_structural(&json!({"type": "object", "properties": {
-            "spec": {"type": "object", "default": {}, "required": ["selector", "a", "template"], "properties": {
+            "spec": {"type": "object", "default": {}, "required": ["selector", "a", "template", "items"], "properties": {
+                "items": {"type": "array", "items": {"type": "string"}},
                 "a": {"type": "string", "default": ""},
                 "protocol": {"type": "string", "default": "TCP"},
                 "selector": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -163,7 +167,7 @@ mod tests {
     fn a_new_object_has_its_structure_only() {
         assert_eq!(
             zero_object(&schema()),
-            json!({"spec": {"selector": null, "a": "", "template": {}}})
+            json!({"spec": {"items": null, "a": "", "template": {}}})
         );
     }
 
@@ -171,7 +175,7 @@ mod tests {
     fn structure_is_filled_in_place() {
         let mut value = json!({"spec": {"a": "x", "list": [{}]}});
         fill_structure(&mut value, &schema());
-        let spec = json!({"a": "x", "selector": null, "template": {}, "list": [{}]});
+        let spec = json!({"a": "x", "items": null, "template": {}, "list": [{}]});
         assert_eq!(value, json!({"spec": spec}));
     }
 

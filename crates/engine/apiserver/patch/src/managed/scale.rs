@@ -70,7 +70,7 @@ impl<'a> ScaleFields<'a> {
             entries: BTreeMap::new(),
             times: resource.times,
         };
-        result.times.extend(scale.times);
+
         for (id, mut entry) in resource.entries {
             let Some(path) = self.replicas.get(entry.api_version.as_str()) else {
                 continue;

@@ -1,0 +1,1 @@
+//! Server-side apply on built-in kinds.

@@ -1,0 +1,5 @@
+//! Integration tests: patches and managed fields with the schemas of built-in kinds.
+
+mod apply;
+mod golden;
+mod laws;
