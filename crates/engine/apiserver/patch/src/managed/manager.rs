@@ -272,9 +272,7 @@ impl<'a, S: SchemaNode> FieldManager<'a, S> {
     }
 
     fn describe(&self, object: &Value) -> String {
-        let kind = group_version_kind(meta::api_version(object), meta::kind(object))
-            .trim_start_matches('/')
-            .to_owned();
+        let kind = group_version_kind(meta::api_version(object), meta::kind(object));
         format!("{}/{}; {kind}", meta::namespace(object), meta::name(object))
     }
 }

@@ -5,7 +5,7 @@
 
 use engenho_catalog::{Catalog, Schema};
 use engenho_patch::managed::{
-    ApplyError, Entry, FieldManager, FieldSet, Managers, Path as FieldPath, PathElement, ScaleFields,
+    ApplyError, Entry, FieldManager, FieldSet, Managers, Path as FieldPath, PathElement, ScaleFields, reset_fields,
 };
 use engenho_patch::{PatchError, json_patch, merge_patch, meta, strategic};
 use serde_json::{Map, Value};
@@ -165,18 +165,6 @@ fn missing(small: &Value, large: &Value, path: &str) -> Option<String> {
         }
         (small, large) if small == large || large.is_null() => None,
         _ => Some(format!("{path}: {small} is not {large}")),
-    }
-}
-
-/// Fields the endpoint doesn't write, where they matter for the recordings.
-fn reset_fields(kind: &str, subresource: &str) -> FieldSet {
-    match (kind, subresource) {
-        ("Deployment" | "StatefulSet" | "ReplicaSet" | "DaemonSet", "status") => {
-            FieldSet::of_fields(&[&["spec"], &["metadata", "labels"]])
-        }
-        ("Pod", "status") => FieldSet::of_fields(&[&["spec"], &["metadata", "ownerReferences"]]),
-        (_, "status") => FieldSet::of_fields(&[&["spec"]]),
-        _ => FieldSet::of_fields(&[&["status"]]),
     }
 }
 
