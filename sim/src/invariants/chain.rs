@@ -54,12 +54,12 @@ impl Chain {
 
 /// In peace all replicas have the same state, byte for byte.
 pub fn replicas_are_equal(model: &Model) -> Result<(), Broken> {
-    let mut first: Option<(&str, bytes_of::Encoded)> = None;
+    let mut first: Option<(&str, Vec<u8>)> = None;
     for (id, node) in &model.nodes {
         let Some(state) = node.replica.as_ref().filter(|_| model.raft.config.contains(id)) else {
             continue;
         };
-        let encoded = bytes_of::encode(state).map_err(|error| Broken::new(NAME, error))?;
+        let encoded = encode(state).map_err(|error| Broken::new(NAME, error))?;
         match &first {
             Some((name, other)) if *other != encoded => {
                 return Err(Broken::new(NAME, format!("{name} and {} differ", node.name)));
@@ -104,18 +104,12 @@ pub fn verifies(model: &Model) -> Result<(), Broken> {
     Ok(())
 }
 
-mod bytes_of {
-    use super::MeshState;
-
-    pub(super) type Encoded = Vec<u8>;
-
-    pub(super) fn encode(state: &MeshState) -> Result<Encoded, String> {
-        let bytes = state.encode().map_err(|error| error.to_string())?;
-        // What is restored from a snapshot is what was written.
-        let restored = MeshState::decode(&bytes).map_err(|error| error.to_string())?;
-        if restored != *state {
-            return Err("a snapshot differs from its state".to_owned());
-        }
-        Ok(bytes.to_vec())
+fn encode(state: &MeshState) -> Result<Vec<u8>, String> {
+    let bytes = state.encode().map_err(|error| error.to_string())?;
+    // What is restored from a snapshot is what was written.
+    let restored = MeshState::decode(&bytes).map_err(|error| error.to_string())?;
+    if restored != *state {
+        return Err("a snapshot differs from its state".to_owned());
     }
+    Ok(bytes.to_vec())
 }

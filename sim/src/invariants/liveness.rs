@@ -46,7 +46,7 @@ pub fn shape_is_reached(model: &Model) -> Result<(), Broken> {
 }
 
 /// Nothing happened since the cluster was expected to rest.
-pub fn is_quiet(_model: &Model, watch: &Watch) -> Result<(), Broken> {
+pub fn is_quiet(watch: &Watch) -> Result<(), Broken> {
     match watch.after_settling.first() {
         None => Ok(()),
         Some(first) => Err(Broken::new(

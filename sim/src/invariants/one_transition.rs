@@ -19,11 +19,10 @@ impl OneTransition {
         let mut committed = 0;
         for (_, what) in happenings {
             match what {
-                Happening::Decided(Decision::Begin(spec)) => {
-                    if std::mem::replace(&mut self.in_flight, true) {
-                        return Err(Broken::new(NAME, format!("another was begun: {spec:?}")));
-                    }
+                Happening::Decided(Decision::Begin(spec)) if self.in_flight => {
+                    return Err(Broken::new(NAME, format!("another was begun: {spec:?}")));
                 }
+                Happening::Decided(Decision::Begin(_)) => self.in_flight = true,
                 Happening::Stepped(_, Step::Advance(Phase::Committed)) => {
                     self.in_flight = false;
                     committed += 1;
