@@ -7,7 +7,7 @@ use engenho_catalog::{Catalog, Schema};
 use engenho_patch::managed::{
     ApplyError, Entry, FieldManager, FieldSet, Managers, Path as FieldPath, PathElement, ScaleFields, reset_fields,
 };
-use engenho_patch::{PatchError, json_patch, merge_patch, meta, strategic};
+use engenho_patch::{PatchError, decode, json_patch, merge_patch, meta, prune, strategic, typecheck};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -448,6 +448,70 @@ fn recorded_requests_lead_to_the_recorded_fields() {
         failures.extend(replay.failures);
     }
     println!("{checked} results compared, {} differ", failures.len());
+    assert!(
+        failures.is_empty(),
+        "{}\n{} of {checked} differ",
+        failures.join("\n"),
+        failures.len()
+    );
+}
+
+#[test]
+fn recorded_bodies_decode_as_recorded() {
+    let Some(folder) = recordings() else { return };
+    let mut paths = Vec::new();
+    files(&folder, &mut paths);
+    let (mut checked, mut failures) = (0, Vec::new());
+    for path in paths {
+        let file = path.strip_prefix(&folder).unwrap().display().to_string();
+        let recording: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for step in recording["steps"].as_array().into_iter().flatten() {
+            let request = &step["request"];
+            let method = request["method"].as_str().unwrap_or_default();
+            let content_type = request["headers"]["Content-Type"]
+                .as_str()
+                .unwrap_or("application/json");
+            if !matches!(method, "POST" | "PUT") || !content_type.contains("json") {
+                continue;
+            }
+            let text = request["body"]
+                .as_str()
+                .map_or_else(|| request["body"].to_string(), str::to_owned);
+            let Ok(plain) = decode::json(text.as_bytes()) else {
+                continue;
+            };
+            let Some(schema) = schema_of(&plain.value) else {
+                continue;
+            };
+            let decoded = decode::json_typed(text.as_bytes(), &schema).unwrap();
+            let message = step["body"]["message"].as_str().unwrap_or_default();
+            let mismatch = typecheck::check(&decoded.value, &schema);
+            let mut fail = |what: String| failures.push(format!("{file} | {}: {what}", step["name"]));
+            checked += 1;
+            if let Some((_, errors)) = message.split_once("strict decoding error: ") {
+                // The recording was read into a map with sorted keys: only the sets of errors can be compared.
+                let theirs: BTreeSet<&str> = errors.split(", ").collect();
+                let ours: BTreeSet<&str> = decoded.strict_errors.iter().map(String::as_str).collect();
+                if ours != theirs {
+                    fail(format!("{ours:?} are not {theirs:?}"));
+                }
+            }
+            if message.contains("json: cannot unmarshal") && mismatch.is_ok() {
+                fail(format!("fits, but: {message}"));
+            }
+            if matches!(step["status"].as_u64(), Some(200 | 201)) && mismatch.is_err() {
+                fail(format!("was accepted, but {mismatch:?}"));
+            }
+            let mut answer = step["body"].clone();
+            if let Some(schema) = schema_of(&answer) {
+                let unknown = prune::prune(&mut answer, &schema);
+                if !unknown.is_empty() {
+                    fail(format!("the answer has {unknown:?}"));
+                }
+            }
+        }
+    }
+    println!("{checked} bodies decoded, {} differ", failures.len());
     assert!(
         failures.is_empty(),
         "{}\n{} of {checked} differ",
