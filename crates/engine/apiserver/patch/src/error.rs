@@ -70,8 +70,8 @@ pub enum PatchError {
     #[error("cannot merge lists without merge key for {name}")]
     NoKeyForList { name: String },
     /// A field is merged that the schema doesn't know.
-    #[error("unable to find api field in struct {parent} for the json field {field:?}")]
-    UnknownField { parent: String, field: String },
+    #[error("unable to find api field for the json field {field:?}")]
+    UnknownField { field: String },
     /// Values nested deeper than the merge follows.
     #[error("the patch is nested deeper than {limit} levels")]
     TooDeep { limit: usize },

@@ -33,3 +33,5 @@ pub mod typecheck;
 
 pub use decode::{DecodeError, Decoded};
 pub use error::PatchError;
+pub use managed::{Applied, ApplyError, FieldManager, FieldSet};
+pub use schema::SchemaNode;

@@ -71,13 +71,7 @@ fn lookup<S: SchemaNode>(schema: Option<&S>, name: &str, as_list: bool) -> Resul
         (None, Additional::Schema(values)) => values,
         (None, Additional::Any) => return Ok(free),
         (None, _) if schema.preserve_unknown() || !schema.has_properties() => return Ok(free),
-        (None, _) => {
-            let parent = "the object".to_owned();
-            return Err(PatchError::UnknownField {
-                parent,
-                field: name.to_owned(),
-            });
-        }
+        (None, _) => return Err(PatchError::UnknownField { field: name.to_owned() }),
     };
     let (strategy, merge_key) = (
         found.patch_strategy(),
