@@ -3,18 +3,53 @@
 //! [`Door`] is the TLS listener of every member; [`ApiServer`] is the service that a member with a replica runs.
 //! Between the two stands [`Router`]: requests go to the local service, over the mesh, or get a clear refusal.
 
+mod admit;
+mod authorize;
 pub mod authorizer;
+mod base64;
 pub mod body;
+pub mod bootstrap;
+mod codec;
+mod context;
+mod convert;
+mod documents;
 pub mod door;
+mod fields;
+mod health;
 pub mod heartbeat;
 pub mod identity;
+mod impersonate;
+pub mod kinds;
+mod leases;
+mod metrics;
+mod negotiate;
+mod nonresource;
+pub mod object;
+mod options;
+mod pipeline;
+mod query;
+mod random;
+mod request;
+mod respond;
+mod reviews;
 pub mod router;
+mod scale;
 pub mod seal;
+mod selector;
 pub mod server;
 pub mod status;
+pub mod storage;
+mod strategy;
+mod subresource;
+mod table;
+mod times;
+pub mod validate;
+mod verbs;
+mod write;
 
-pub use authorizer::{Attributes, Authorizer, Decision, Identity, Verdict};
+pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer, Verdict};
 pub use body::{Body, BoxError};
+pub use bootstrap::bootstrap;
 pub use door::{
     ClientRoots, Door, DoorDeps, DoorOptions, PeerCertificate, RootsError, ServeOptions, TokenAuthenticator,
     TokenError, serve_stream,
@@ -25,3 +60,4 @@ pub use router::{RemoteApi, RemoteError, Router, Target};
 pub use seal::{SealError, SealPolicy, Sealer};
 pub use server::{ApiServer, Deps, Options, VersionInfo};
 pub use status::Status;
+pub use storage::Fence;

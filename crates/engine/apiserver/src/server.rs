@@ -5,35 +5,38 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use engenho_catalog::Catalog;
+use engenho_catalog::discovery::ServerAddress;
+pub use engenho_catalog::version::VersionInfo;
+use engenho_store::StoreClient;
 use http::{Request, Response};
-use revoada_core::MemberId;
+use parking_lot::RwLock;
 use revoada_core::env::{Clock, Entropy};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::authorizer::Authorizer;
 use crate::body::Body;
+use crate::documents::Documents;
+use crate::door::TokenAuthenticator;
 use crate::heartbeat::Heartbeats;
+use crate::metrics::Metrics;
+use crate::pipeline;
 use crate::seal::SealPolicy;
-use crate::status::Status;
-
-/// What `/version` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionInfo {
-    /// `v1.34.x` with our own build after a plus sign.
-    pub git_version: String,
-    /// Commit this binary was built from.
-    pub git_commit: String,
-    /// RFC 3339 time of the build.
-    pub build_date: String,
-}
+use crate::storage::{MemberName, Storage};
 
 /// Settings of the API server.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Range of cluster IPs of Services, e.g. `10.96.0.0/16`.
     pub service_cidr: String,
+    /// Port at which members serve the API, for the Service `kubernetes`.
+    pub advertised_port: u16,
+    /// Addresses that `/api` advertises.
+    pub addresses: Vec<ServerAddress>,
     /// Requests at once, watches aside; further ones get 429.
     pub requests_max: usize,
     /// Watches at once; further ones get 429.
@@ -46,6 +49,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             service_cidr: "10.96.0.0/16".into(),
+            advertised_port: 6443,
+            addresses: Vec::new(),
             requests_max: 600,
             watches_max: 20_000,
             consensus_timeout_ms: 2_500,
@@ -56,6 +61,8 @@ impl Default for Options {
 /// What an API server needs from outside.
 #[derive(Clone)]
 pub struct Deps {
+    /// The store and the way to write to it.
+    pub store: StoreClient,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// Random bytes, for uids and generated names.
@@ -66,8 +73,10 @@ pub struct Deps {
     pub heartbeats: Arc<dyn Heartbeats>,
     /// What is sealed before it is proposed.
     pub seal: SealPolicy,
+    /// Who stands behind a bearer token, for TokenReviews; `None` answers that no token is valid.
+    pub tokens: Option<Arc<dyn TokenAuthenticator>>,
     /// Display name of a member, for error texts.
-    pub member_name: Arc<dyn Fn(&MemberId) -> String + Send + Sync>,
+    pub member_name: MemberName,
     /// What `/version` says.
     pub version: VersionInfo,
     /// Settings.
@@ -77,23 +86,44 @@ pub struct Deps {
 /// The Kubernetes API over a replica. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiServer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    deps: Deps,
-    drain: CancellationToken,
+/// The shared parts of a server.
+pub(crate) struct Inner {
+    pub deps: Deps,
+    pub storage: Storage,
+    pub metrics: Metrics,
+    pub requests: Semaphore,
+    pub watches: Arc<Semaphore>,
+    pub drain: CancellationToken,
+    pub documents: Documents,
+    catalog: RwLock<Arc<Catalog>>,
+}
+
+impl Inner {
+    /// The resources that are served at this moment.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().clone()
+    }
 }
 
 impl ApiServer {
     /// A server over the given parts.
     pub fn new(deps: Deps) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                deps,
-                drain: CancellationToken::new(),
-            }),
-        }
+        let timeout = Duration::from_millis(deps.options.consensus_timeout_ms);
+        let storage = Storage::new(deps.store.clone(), deps.seal.clone(), timeout, deps.member_name.clone());
+        let inner = Inner {
+            storage,
+            metrics: Metrics::default(),
+            requests: Semaphore::new(deps.options.requests_max),
+            watches: Arc::new(Semaphore::new(deps.options.watches_max)),
+            drain: CancellationToken::new(),
+            documents: Documents::default(),
+            catalog: RwLock::new(Arc::new(Catalog::builtin().clone())),
+            deps,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Ends all watches cleanly, so that clients resume elsewhere, and reports not ready from now on.
@@ -106,11 +136,26 @@ impl ApiServer {
         &self.inner.deps.options
     }
 
+    /// The resources that are served at this moment.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner.catalog()
+    }
+
+    /// Replaces the served resources (a custom resource definition came or went).
+    pub fn set_catalog(&self, catalog: Catalog) {
+        *self.inner.catalog.write() = Arc::new(catalog);
+        self.inner.documents.forget();
+    }
+
+    /// Objects in the store, for in-process work on stored bytes (bootstrap, the RBAC cache).
+    pub fn storage(&self) -> &Storage {
+        &self.inner.storage
+    }
+
     /// Answers one request. The sender's [`crate::Identity`] is taken from the request's extensions; without one the
     /// request is anonymous.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        drop(request);
-        Status::no_such_resource().into_response()
+        pipeline::handle(&self.inner, request).await
     }
 }
 

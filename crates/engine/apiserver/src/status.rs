@@ -70,6 +70,8 @@ pub struct Status {
     pub message: String,
     /// Details; `None` leaves the field out.
     pub details: Option<Box<Details>>,
+    /// `metadata.continue`, with which an expired list can go on.
+    pub continue_token: String,
 }
 
 impl fmt::Display for Status {
@@ -177,6 +179,7 @@ impl Status {
             reason: reason.into(),
             message: message.into(),
             details: None,
+            continue_token: String::new(),
         }
     }
 
@@ -309,6 +312,15 @@ impl Status {
         Self::plain(410, "Expired", message)
     }
 
+    /// 410 of a continue token whose revision is compacted; `token` goes on at the newest revision.
+    pub fn expired_continue(token: &str) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+        Self {
+            continue_token: token.into(),
+            ..Self::expired(message)
+        }
+    }
+
     /// 410 of a watch whose start is compacted.
     pub fn too_old(requested: u64, oldest: u64) -> Self {
         Self::expired(format!("too old resource version: {requested} ({oldest})"))
@@ -321,6 +333,11 @@ impl Status {
             "RequestEntityTooLarge",
             format!("Request entity too large: limit is {BODY_BYTES_MAX}"),
         )
+    }
+
+    /// 413 of an object that exceeds what one write may carry.
+    pub fn entry_too_large(message: &str) -> Self {
+        Self::plain(413, "RequestEntityTooLarge", message)
     }
 
     /// 415.
@@ -350,9 +367,31 @@ impl Status {
         Self::about(422, "Invalid", gk, name, format!("{gk} {name:?} is invalid: {list}")).with_causes(causes)
     }
 
+    /// 422 of a request whose content makes no sense (a JSON patch that doesn't apply).
+    pub fn unprocessable(message: &str) -> Self {
+        let text = format!("the server rejected our request due to an error in our request: {message}");
+        Self::plain(422, "Invalid", text).with_empty_details()
+    }
+
     /// 429: too many requests in flight.
     pub fn too_many_requests() -> Self {
         Self::plain(429, "TooManyRequests", "Too many requests, please try again later.").retry_after(1)
+    }
+
+    /// 429 of an eviction that a disruption budget forbids.
+    pub fn eviction_refused(text: &str, retry_after_s: u32) -> Self {
+        let cause = Cause {
+            reason: "DisruptionBudget".into(),
+            message: text.into(),
+            ..Cause::default()
+        };
+        Self::plain(
+            429,
+            "TooManyRequests",
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+        )
+        .with_causes(vec![cause])
+        .retry_after(retry_after_s)
     }
 
     /// 500 as upstream's `NewInternalError`.
@@ -448,7 +487,12 @@ impl Status {
         let mut out = Map::new();
         out.insert("kind".into(), "Status".into());
         out.insert("apiVersion".into(), "v1".into());
-        out.insert("metadata".into(), json!({}));
+        let meta = if self.continue_token.is_empty() {
+            json!({})
+        } else {
+            json!({"continue": self.continue_token})
+        };
+        out.insert("metadata".into(), meta);
         out.insert("status".into(), "Failure".into());
         let mut put = |key: &str, text: &str| {
             if !text.is_empty() {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use engenho_authz::identity_from_certificate;
 use parking_lot::{Mutex, RwLock};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
@@ -14,7 +15,6 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::authorizer::Identity;
 
@@ -133,18 +133,7 @@ fn judge(
     verifier
         .verify_client_cert(leaf, intermediates, now)
         .map_err(|e| e.to_string())?;
-    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|e| e.to_string())?;
-    let subject = parsed.subject();
-    let text = |a: &x509_parser::x509::AttributeTypeAndValue<'_>| a.as_str().map(str::to_owned).ok();
-    let user = subject.iter_common_name().next().and_then(text).unwrap_or_default();
-    if user.is_empty() {
-        return Err("the certificate has no common name".into());
-    }
-    Ok(Identity {
-        user,
-        groups: subject.iter_organization().filter_map(text).collect(),
-        ..Identity::default()
-    })
+    identity_from_certificate(leaf).map_err(|e| e.to_string())
 }
 
 /// Lets any client certificate through whose key the peer proves to hold.

@@ -1,0 +1,61 @@
+//! Built-in admission of this stage: objects live only in namespaces that exist and stay.
+
+use serde_json::Value;
+
+use crate::context::{Context, parse_stored};
+use crate::status::{Cause, GroupResource, Status};
+use crate::storage::Guard;
+
+/// Namespaces that cannot be deleted.
+pub(crate) const IMMORTAL_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+const NAMESPACES: GroupResource<'static> = GroupResource {
+    group: "",
+    resource: "namespaces",
+};
+
+/// Checks that an object may be created in the request's namespace, and gives the guard under which that stays true.
+pub(crate) fn create(context: &Context, name: &str) -> Result<Option<Guard>, Status> {
+    let namespace = &context.info.namespace;
+    if !context.resource.namespaced {
+        return Ok(None);
+    }
+    let key = format!("/registry/core/namespaces/{namespace}");
+    let Some(stored) = context.storage().get(&key)? else {
+        return Err(Status::not_found(NAMESPACES, namespace));
+    };
+    let object: Value = parse_stored(&stored.bytes)?;
+    if crate::object::is_terminating(&object) {
+        let text = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let cause = Cause {
+            reason: "NamespaceTerminating".into(),
+            message: format!("namespace {namespace} is being terminated"),
+            field: "metadata.namespace".into(),
+        };
+        return Err(Status::forbidden(context.gr(), name, &text).with_causes(vec![cause]));
+    }
+    Ok(Some(Guard {
+        key,
+        revision: stored.revision,
+    }))
+}
+
+/// Refuses the deletion of objects that the system stands on.
+pub(crate) fn delete(context: &Context, name: &str) -> Result<(), Status> {
+    let (group, plural) = (&*context.resource.group, &*context.resource.plural);
+    if group.is_empty() && plural == "namespaces" && IMMORTAL_NAMESPACES.contains(&name) {
+        return Err(Status::forbidden(
+            context.gr(),
+            name,
+            "this namespace may not be deleted",
+        ));
+    }
+    if plural == "priorityclasses" && group == "scheduling.k8s.io" && name.starts_with("system-") {
+        return Err(Status::forbidden(
+            context.gr(),
+            name,
+            "this is a system priority class and cannot be deleted",
+        ));
+    }
+    Ok(())
+}

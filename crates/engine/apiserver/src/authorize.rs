@@ -1,0 +1,56 @@
+//! Asks the authoriser about a request and words its refusal.
+
+use crate::authorizer::{Attributes, Identity};
+use crate::request::RequestInfo;
+use crate::server::Inner;
+use crate::status::{GroupResource, Status};
+
+/// Refuses a request that the sender may not make. Health is for everybody.
+pub(crate) fn request(server: &Inner, info: &RequestInfo, who: &Identity) -> Result<(), Status> {
+    if !info.resource_request && matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz") {
+        return Ok(());
+    }
+    check(server, &info.attributes(who))
+}
+
+/// Refuses what the authoriser doesn't allow.
+pub(crate) fn check(server: &Inner, attributes: &Attributes) -> Result<(), Status> {
+    let decision = server.deps.authorizer.authorize(attributes);
+    if decision.allowed() {
+        Ok(())
+    } else {
+        Err(refusal(attributes, &decision.reason))
+    }
+}
+
+/// The 403 of a refused request, in upstream's words.
+pub(crate) fn refusal(a: &Attributes, reason: &str) -> Status {
+    let user = &a.identity.user;
+    if !a.resource_request {
+        return Status::forbidden_path(user, &a.verb, &a.path, reason);
+    }
+    let mut resource = a.resource.clone();
+    if !a.subresource.is_empty() {
+        resource = format!("{resource}/{}", a.subresource);
+    }
+    let mut text = format!(
+        "User {user:?} cannot {} resource {resource:?} in API group {:?}",
+        a.verb, a.group
+    );
+    if a.namespace.is_empty() {
+        text.push_str(" at the cluster scope");
+    } else {
+        text.push_str(&format!(" in the namespace {:?}", a.namespace));
+    }
+    if !reason.is_empty() {
+        text.push_str(&format!(": {reason}"));
+    }
+    Status::forbidden(
+        GroupResource {
+            group: &a.group,
+            resource: &a.resource,
+        },
+        &a.name,
+        &text,
+    )
+}

@@ -1,0 +1,195 @@
+//! Bodies to objects: media types, strict decoding against the schema, and upstream's texts for what is wrong.
+
+use bytes::Bytes;
+use engenho_catalog::{Catalog, Resource};
+use engenho_patch::{decode, prune, typecheck};
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::negotiate;
+use crate::options::FieldValidation;
+use crate::status::Status;
+
+/// Group, version and kind that a body must be of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected<'a> {
+    /// API group, empty for the core group.
+    pub group: &'a str,
+    /// API version.
+    pub version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+}
+
+impl<'a> Expected<'a> {
+    /// What a resource's own objects are.
+    pub fn of(resource: &'a Resource) -> Self {
+        Self {
+            group: &resource.group,
+            version: &resource.version,
+            kind: &resource.kind,
+        }
+    }
+
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        engenho_catalog::resource::api_version(self.group, self.version)
+    }
+}
+
+/// The text form of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// The format that the headers name.
+pub fn format(headers: &HeaderMap) -> Result<Format, Status> {
+    match negotiate::content_type(headers).as_str() {
+        "" | "application/json" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        _ => Err(Status::unsupported_media_type(negotiate::OBJECT_TYPES)),
+    }
+}
+
+/// An object with what strict decoding objects to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The value.
+    pub value: Value,
+    /// Texts about duplicate fields.
+    pub complaints: Vec<String>,
+}
+
+/// Reads a body without looking at its kind.
+pub fn parse(bytes: &Bytes, format: Format) -> Result<Parsed, String> {
+    match format {
+        Format::Json => {
+            let decoded = decode::json(bytes).map_err(|e| e.to_string())?;
+            Ok(Parsed {
+                value: decoded.value,
+                complaints: decoded.strict_errors,
+            })
+        }
+        Format::Yaml => {
+            let value = serde_yaml_ng::from_slice(bytes).map_err(|e| format!("yaml: {e}"))?;
+            Ok(Parsed {
+                value,
+                complaints: Vec::new(),
+            })
+        }
+    }
+}
+
+/// Reads an object of the expected kind. Unknown fields are dropped and, by `validation`, told as `warnings` or refused.
+pub fn decode_object(
+    bytes: &Bytes,
+    format: Format,
+    expected: &Expected<'_>,
+    catalog: &Catalog,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let parsed = parse(bytes, format).map_err(|error| {
+        let kind = "couldn't get version/kind; json parse error";
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {kind}: {error} ({})",
+            expected.kind,
+            summary(bytes)
+        ))
+    })?;
+    let mut value = parsed.value;
+    check_kind(&mut value, expected, catalog)?;
+    let schema = catalog.schema(expected.group, expected.version, expected.kind);
+    let refuse = |error: &str| {
+        let (kind, version) = (expected.kind, expected.version);
+        Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
+        ))
+    };
+    let mut complaints = parsed.complaints;
+    if let Some(schema) = &schema {
+        typecheck::check(&value, schema).map_err(|e| refuse(&e.to_string()))?;
+        complaints.extend(prune::prune(&mut value, schema));
+    }
+    match validation {
+        FieldValidation::Strict if !complaints.is_empty() => {
+            return Err(refuse(&format!("strict decoding error: {}", complaints.join(", "))));
+        }
+        FieldValidation::Warn => warnings.extend(complaints),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    drop_nulls(&mut value);
+    Ok(value)
+}
+
+/// Fills in a missing `apiVersion` and `kind`, and refuses other ones.
+pub fn check_kind(value: &mut Value, expected: &Expected<'_>, catalog: &Catalog) -> Result<(), Status> {
+    let want_kind = expected.kind;
+    let Some(top) = value.as_object_mut() else {
+        let found = engenho_patch::meta::json_type(value);
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {want_kind}): couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct"
+        )));
+    };
+    let want_version = expected.api_version();
+    let text = |key: &str| top.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (mut api_version, mut kind) = (text("apiVersion"), text("kind"));
+    if kind.is_empty() {
+        kind = want_kind.to_owned();
+    }
+    if api_version.is_empty() {
+        api_version = want_version.clone();
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    if kind != want_kind || api_version != want_version {
+        let known = catalog.kind(group, version, &kind).is_some() || catalog.schema(group, version, &kind).is_some();
+        if known && kind == want_kind {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({want_version})"
+            )));
+        }
+        let reason = if known {
+            let package = if expected.group.is_empty() {
+                "core"
+            } else {
+                expected.group.split('.').next().unwrap_or_default()
+            };
+            format!("converting ({version}.{kind}) to ({package}.{want_kind}): unknown conversion")
+        } else {
+            format!(
+                "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            )
+        };
+        return Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {want_kind}: {reason}"
+        )));
+    }
+    top.insert("apiVersion".into(), api_version.into());
+    top.insert("kind".into(), kind.into());
+    Ok(())
+}
+
+fn summary(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut head: String = text.chars().take(30).collect();
+    if head.len() < text.len() {
+        head.push_str(" ...");
+    }
+    format!("{head:?}")
+}
+
+/// Removes members that are null, at any depth: a typed decoder takes them for absent.
+pub fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}

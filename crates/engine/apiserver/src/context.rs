@@ -1,0 +1,154 @@
+//! What travels with one resource request through the pipeline.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engenho_catalog::{Catalog, Resource};
+use http::{HeaderMap, Response, StatusCode};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::authorizer::Identity;
+use crate::body::{self, Body, ReadBodyError};
+use crate::negotiate::Output;
+use crate::request::RequestInfo;
+use crate::respond;
+use crate::server::Inner;
+use crate::status::{BODY_BYTES_MAX, GroupResource, Status};
+use crate::storage::{Freshness, Storage};
+
+/// For how long the body of a request may take to arrive.
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// One resource request.
+pub(crate) struct Context {
+    /// The server.
+    pub server: Arc<Inner>,
+    /// The catalog at the time of the request.
+    pub catalog: Arc<Catalog>,
+    /// What it is about.
+    pub info: RequestInfo,
+    /// Who sends it.
+    pub identity: Identity,
+    /// The store with the request's fence, if it has one.
+    pub fenced: Option<Arc<Storage>>,
+    /// The resource.
+    pub resource: Arc<Resource>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// What the answer looks like.
+    pub output: Output,
+    /// The body, until it is read.
+    pub body: Mutex<Option<Body>>,
+    /// Warnings for the answer.
+    pub warnings: Mutex<Vec<String>>,
+    /// Set when the answer is from a replica that may be behind.
+    pub stale: Mutex<Option<String>>,
+}
+
+impl Context {
+    /// The store.
+    pub fn storage(&self) -> &Storage {
+        self.fenced.as_deref().unwrap_or(&self.server.storage)
+    }
+
+    /// Group and plural of the resource, for error texts.
+    pub fn gr(&self) -> GroupResource<'_> {
+        GroupResource {
+            group: &self.resource.group,
+            resource: &self.resource.plural,
+        }
+    }
+
+    /// 404 of an object of this request's resource.
+    pub fn not_found(&self, name: &str) -> Status {
+        Status::not_found(self.gr(), name)
+    }
+
+    /// 422 of an object of this request's kind.
+    pub fn invalid(&self, name: &str, errors: &[crate::status::FieldError]) -> Status {
+        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+    }
+
+    /// Key of an object in the request's namespace.
+    pub fn key(&self, name: &str) -> String {
+        self.resource.storage_key(&self.info.namespace, name)
+    }
+
+    /// Adds a warning to the answer.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.warnings.lock().push(text.into());
+    }
+
+    /// Takes and reads the body.
+    pub async fn read_body(&self) -> Result<Bytes, Status> {
+        let taken = self.body.lock().take();
+        let Some(taken) = taken else { return Ok(Bytes::new()) };
+        match tokio::time::timeout(BODY_TIMEOUT, body::read(taken, BODY_BYTES_MAX)).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(ReadBodyError::TooLarge { .. })) => Err(Status::too_large()),
+            Ok(Err(ReadBodyError::Broken(error))) => {
+                Err(Status::bad_request(format!("unable to read the body: {error}")))
+            }
+            Err(_) => Err(Status::timeout("the body did not arrive in time")),
+        }
+    }
+
+    /// Waits for the freshness that a read at `revision` needs, and remembers to warn if it cannot be had.
+    pub async fn prepare_read(&self, revision: Option<u64>) -> Result<(), Status> {
+        if let Freshness::Stale(text) = self.storage().prepare_read(revision).await? {
+            *self.stale.lock() = Some(text);
+        }
+        Ok(())
+    }
+
+    /// The answer with one object, in the negotiated shape.
+    pub fn object(&self, code: StatusCode, object: &Value) -> Result<Response<Body>, Status> {
+        let shaped = crate::table::shape_object(self, object)?;
+        Ok(respond::value(code, shaped.as_ref().unwrap_or(object), &self.output))
+    }
+
+    /// The answer with an object that is not of this resource (a Status, a Scale): never a table.
+    pub fn plain(&self, code: StatusCode, object: &Value) -> Response<Body> {
+        respond::value(code, object, &self.output)
+    }
+
+    /// The parts of it that a stream keeps after the request was answered.
+    pub fn for_stream(&self) -> Self {
+        Self {
+            server: self.server.clone(),
+            catalog: self.catalog.clone(),
+            info: self.info.clone(),
+            identity: self.identity.clone(),
+            fenced: self.fenced.clone(),
+            resource: self.resource.clone(),
+            headers: HeaderMap::new(),
+            output: self.output,
+            body: Mutex::new(None),
+            warnings: Mutex::default(),
+            stale: Mutex::default(),
+        }
+    }
+
+    /// The same request as if it were about another resource.
+    pub fn for_resource(&self, group: &str, version: &str, plural: &str) -> Option<Self> {
+        let resource = self.catalog.resource(group, version, plural)?.clone();
+        Some(Self {
+            resource,
+            ..self.for_stream()
+        })
+    }
+
+    /// Warnings and the stale mark as headers.
+    pub fn finish(&self, response: &mut Response<Body>) {
+        respond::add_warnings(response.headers_mut(), &self.warnings.lock());
+        if let Some(text) = &*self.stale.lock() {
+            respond::add_warning(response.headers_mut(), "engenho", text);
+        }
+    }
+}
+
+/// Reads JSON that this server wrote.
+pub(crate) fn parse_stored(bytes: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("a stored object is unreadable: {e}")))
+}

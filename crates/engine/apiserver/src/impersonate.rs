@@ -1,0 +1,123 @@
+//! Impersonation: `Impersonate-User` and its companions, each of which needs a permission of its own.
+
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+
+use crate::authorize;
+use crate::authorizer::{Attributes, Identity};
+use crate::identity::{AUTHENTICATED, UNAUTHENTICATED};
+use crate::server::Inner;
+use crate::status::Status;
+
+const USER: HeaderName = HeaderName::from_static("impersonate-user");
+const GROUP: HeaderName = HeaderName::from_static("impersonate-group");
+const UID: HeaderName = HeaderName::from_static("impersonate-uid");
+const EXTRA_PREFIX: &str = "impersonate-extra-";
+const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+
+/// The identity the request goes on with. Takes the headers away.
+pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> Result<Identity, Status> {
+    let text = |name: &HeaderName| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (user, uid) = (text(&USER), text(&UID));
+    let groups: Vec<String> = headers
+        .get_all(&GROUP)
+        .iter()
+        .filter_map(|v| v.to_str().ok().map(str::to_owned))
+        .collect();
+    let mut target = Identity {
+        user,
+        uid,
+        groups,
+        ..Identity::default()
+    };
+    for (name, value) in headers.iter() {
+        let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) else {
+            continue;
+        };
+        let key = percent_decode_str(key).decode_utf8_lossy().to_lowercase();
+        let values = target.extra.entry(key).or_default();
+        values.extend(value.to_str().ok().map(str::to_owned));
+    }
+    if target == Identity::default() {
+        return Ok(who);
+    }
+    if target.user.is_empty() {
+        return Err(Status::internal(
+            "requested impersonation without a user: Impersonate-User must be set",
+        ));
+    }
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|n| n.as_str().starts_with("impersonate-"))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+    permit(server, &who, &target)?;
+    if target.groups.is_empty() {
+        if let Some((namespace, _)) = service_account(&target.user) {
+            target.groups = vec![
+                "system:serviceaccounts".into(),
+                format!("system:serviceaccounts:{namespace}"),
+            ];
+        }
+    }
+    if target.user == crate::identity::ANONYMOUS {
+        if !target.in_group(UNAUTHENTICATED) {
+            target.groups.push(UNAUTHENTICATED.into());
+        }
+    } else if !target.in_group(AUTHENTICATED) {
+        target.groups.push(AUTHENTICATED.into());
+    }
+    Ok(target)
+}
+
+fn service_account(user: &str) -> Option<(&str, &str)> {
+    user.strip_prefix(SERVICE_ACCOUNT_PREFIX)?
+        .split_once(':')
+        .filter(|(ns, name)| !ns.is_empty() && !name.is_empty())
+}
+
+/// Each part of the target must be granted.
+fn permit(server: &Inner, who: &Identity, target: &Identity) -> Result<(), Status> {
+    let ask = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+        authorize::check(
+            server,
+            &Attributes {
+                identity: who.clone(),
+                verb: "impersonate".into(),
+                resource_request: true,
+                group: group.into(),
+                version: if group.is_empty() { "v1".into() } else { String::new() },
+                resource: resource.into(),
+                subresource: subresource.into(),
+                namespace: namespace.into(),
+                name: name.into(),
+                ..Attributes::default()
+            },
+        )
+    };
+    match service_account(&target.user) {
+        Some((namespace, name)) => ask("", "serviceaccounts", "", namespace, name)?,
+        None => ask("", "users", "", "", &target.user)?,
+    }
+    for group in &target.groups {
+        ask("", "groups", "", "", group)?;
+    }
+    for (key, values) in &target.extra {
+        for value in values {
+            ask("authentication.k8s.io", "userextras", key, "", value)?;
+        }
+    }
+    if !target.uid.is_empty() {
+        ask("authentication.k8s.io", "uids", "", "", &target.uid)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Everything that is no resource: discovery, version, health, OpenAPI, metrics, the list of paths.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engenho_catalog::discovery::{self, AggregatedRoot, AggregatedVersion};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::documents::Document;
+use crate::health;
+use crate::negotiate::{self, Media};
+use crate::pipeline::text;
+use crate::request::RequestInfo;
+use crate::respond;
+use crate::server::Inner;
+use crate::status::Status;
+
+pub(crate) async fn handle(
+    server: &Arc<Inner>,
+    info: &RequestInfo,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let (method, headers) = (request.method(), request.headers());
+    let path = info.path.trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts.as_slice() {
+        [] => Ok(respond::bytes(StatusCode::OK, "application/json", paths(server))),
+        ["healthz" | "livez" | "readyz", ..] => Ok(health::handle(server, path, &info.query).unwrap_or_else(not_found)),
+        ["metrics"] => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            Ok(respond::bytes(StatusCode::OK, kind, server.metrics.encode()))
+        }
+        ["version"] => {
+            only_get(method)?;
+            let media = json_only(headers)?;
+            let version = serde_json::to_value(&server.deps.version).map_err(Status::internal)?;
+            let output = negotiate::Output {
+                media,
+                shape: negotiate::Shape::Object,
+                pretty: true,
+            };
+            Ok(respond::value(StatusCode::OK, &version, &output))
+        }
+        ["openapi", "v2"] => {
+            let document = server.documents.v2(&server.catalog());
+            Ok(document.map_or_else(not_found, |d| openapi(&d, "application/json", headers, false)))
+        }
+        ["openapi", "v3"] => {
+            let index = server.documents.index(&server.catalog());
+            Ok(openapi(&index, "text/plain; charset=utf-8", headers, false))
+        }
+        ["openapi", "v3", rest @ ..] => {
+            let document = server.documents.v3(&server.catalog(), &rest.join("/"));
+            Ok(document.map_or_else(not_found, |d| {
+                let fixed = info.query.find("hash").is_some_and(|hash| hash == d.hash);
+                openapi(&d, "application/json", headers, fixed)
+            }))
+        }
+        ["api" | "apis", ..] => discover(server, &parts, method, headers),
+        _ => Ok(not_found()),
+    }
+}
+
+fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+fn only_get(method: &Method) -> Result<(), Status> {
+    if method == Method::GET {
+        Ok(())
+    } else {
+        Err(Status::method_not_allowed())
+    }
+}
+
+fn json_only(headers: &HeaderMap) -> Result<Media, Status> {
+    negotiate::plain_output(headers)
+}
+
+fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let catalog = server.catalog();
+    let known = match parts {
+        ["api"] | ["apis"] => true,
+        ["api", version] => catalog.group_version("", version).is_some(),
+        ["apis", group] => catalog.group(group).is_some(),
+        ["apis", group, version] => catalog.group_version(group, version).is_some(),
+        _ => false,
+    };
+    if !known {
+        return Ok(not_found());
+    }
+    only_get(method)?;
+    if let ["api"] | ["apis"] = parts
+        && let Some(version) = aggregated(headers)
+    {
+        let root = if parts[0] == "api" {
+            AggregatedRoot::Core
+        } else {
+            AggregatedRoot::Groups
+        };
+        let bytes = discovery::aggregated(&catalog, root, version);
+        return Ok(tagged(bytes, version.content_type(), headers));
+    }
+    let media = negotiate::plain_output(headers)?;
+    let document = match parts {
+        ["api"] => Some(discovery::api_versions(&catalog, &server.deps.options.addresses)),
+        ["apis"] => Some(discovery::group_list(&catalog)),
+        ["api", version] => discovery::resource_list(&catalog, "", version),
+        ["apis", group] => discovery::group(&catalog, group),
+        ["apis", group, version] => discovery::resource_list(&catalog, group, version),
+        _ => None,
+    };
+    let Some(document) = document else {
+        return Ok(not_found());
+    };
+    match media {
+        Media::Json => Ok(respond::bytes(StatusCode::OK, media.content_type(), document)),
+        Media::Yaml => {
+            let value: Value = serde_json::from_slice(&document).map_err(Status::internal)?;
+            let output = negotiate::Output {
+                media,
+                shape: negotiate::Shape::Object,
+                pretty: false,
+            };
+            Ok(respond::value(StatusCode::OK, &value, &output))
+        }
+    }
+}
+
+/// The aggregated version that the client prefers to the plain documents, if any.
+fn aggregated(headers: &HeaderMap) -> Option<AggregatedVersion> {
+    let accept = negotiate::accept(headers);
+    for clause in negotiate::clauses(&accept) {
+        if clause.media != "application/json" {
+            continue;
+        }
+        match (clause.param("as"), clause.param("g"), clause.param("v")) {
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => return Some(AggregatedVersion::V2),
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => return Some(AggregatedVersion::V2Beta1),
+            ("", _, _) => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// An answer with an entity tag: 304 if the client has it already.
+fn tagged(bytes: Bytes, content_type: &'static str, headers: &HeaderMap) -> Response<Body> {
+    let hash = blake3::hash(&bytes).to_hex();
+    let etag = format!("\"{}\"", hash.to_uppercase());
+    let mut response = respond::bytes(StatusCode::OK, content_type, bytes);
+    set_etag(&mut response, &etag, headers);
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}
+
+fn set_etag(response: &mut Response<Body>, etag: &str, headers: &HeaderMap) {
+    let matches = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|have| have.split(',').any(|one| one.trim().trim_start_matches("W/") == etag));
+    if let Ok(value) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    if matches {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = crate::body::empty();
+    }
+}
+
+/// An OpenAPI document. One that was asked for by its hash never changes.
+fn openapi(document: &Document, content_type: &'static str, headers: &HeaderMap, fixed: bool) -> Response<Body> {
+    let mut response = respond::bytes(StatusCode::OK, content_type, document.bytes.clone());
+    if content_type == "application/json" {
+        set_etag(&mut response, &format!("\"{}\"", document.hash), headers);
+        response
+            .headers_mut()
+            .insert(header::VARY, HeaderValue::from_static("Accept"));
+        let caching = if fixed {
+            "public, immutable"
+        } else {
+            "no-cache, private"
+        };
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    }
+    response
+}
+
+/// `/`: what there is.
+fn paths(server: &Inner) -> Bytes {
+    let catalog = server.catalog();
+    let mut paths: Vec<String> = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .into();
+    for kind in ["healthz", "livez", "readyz"] {
+        paths.extend(["ping", "log"].map(|check| format!("/{kind}/{check}")));
+    }
+    for group in catalog.groups().iter().filter(|g| !g.name.is_empty()) {
+        paths.push(format!("/apis/{}", group.name));
+        paths.extend(
+            group
+                .versions
+                .iter()
+                .map(|version| format!("/apis/{}/{version}", group.name)),
+        );
+    }
+    paths.sort();
+    let mut text = serde_json::to_vec_pretty(&json!({ "paths": paths })).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}

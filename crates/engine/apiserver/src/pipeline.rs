@@ -1,0 +1,191 @@
+//! The pipeline that every request walks: decode, authenticate, limit, authorise, dispatch, finish.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use parking_lot::Mutex;
+
+use crate::authorizer::Identity;
+use crate::body::{self, Body};
+use crate::context::Context;
+use crate::negotiate::{self, Media};
+use crate::request::RequestInfo;
+use crate::server::Inner;
+use crate::status::Status;
+use crate::storage::Fence;
+use crate::{authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, verbs};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// Longest request that is no watch, whatever its `timeout` says (upstream's bound).
+const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Answers one request.
+pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let info = RequestInfo::decode(request.method(), request.uri());
+    let audit_id = request
+        .headers()
+        .get(AUDIT_ID)
+        .cloned()
+        .unwrap_or_else(|| random_id(server));
+    let who = request
+        .extensions_mut()
+        .remove::<Identity>()
+        .unwrap_or_else(identity::anonymous);
+    let head = request.method() == Method::HEAD;
+    let media = negotiate::plain_output(request.headers()).unwrap_or(Media::Json);
+    let label = server.metrics.label(&info);
+    let in_flight = server.metrics.start(&info);
+    let mut response = match answer(server, &info, who, request).await {
+        Ok(response) => response,
+        Err(status) => error(&status, media),
+    };
+    drop(in_flight);
+    server.metrics.finish(label, response.status(), started.elapsed());
+    if head {
+        *response.body_mut() = body::empty();
+    }
+    response.headers_mut().insert(AUDIT_ID, audit_id);
+    response
+}
+
+/// A Status in the encoding the client reads.
+pub(crate) fn error(status: &Status, media: Media) -> Response<Body> {
+    match media {
+        Media::Json => status.clone().into_response(),
+        Media::Yaml => {
+            let text = serde_yaml_ng::to_string(&status.to_value()).unwrap_or_default();
+            status.response_with(text.into(), Media::Yaml.content_type())
+        }
+    }
+}
+
+async fn answer(
+    server: &Arc<Inner>,
+    info: &RequestInfo,
+    who: Identity,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let long = info.resource_request && info.verb == "watch";
+    // Health is asked when the server is busiest: it always answers.
+    let exempt = !info.resource_request && matches!(info.path.split('/').nth(1), Some("healthz" | "livez" | "readyz"));
+    // A watch is counted by its stream, which outlives this call.
+    let counted = !exempt && !long;
+    let _permit = counted
+        .then(|| server.requests.try_acquire())
+        .transpose()
+        .map_err(|_| Status::too_many_requests())?;
+    let who = impersonate::apply(server, who, request.headers_mut())?;
+    authorize::request(server, info, &who)?;
+    let timeout = options::request_timeout(&info.query)?.map_or(REQUEST_TIMEOUT_MAX, |t| t.min(REQUEST_TIMEOUT_MAX));
+    if !info.resource_request {
+        return nonresource::handle(server, info, request).await;
+    }
+    if long {
+        return dispatch(server, info, who, request).await;
+    }
+    match tokio::time::timeout(timeout, dispatch(server, info, who, request)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::timeout(&format!(
+            "request did not complete within the requested timeout - {}s",
+            timeout.as_secs()
+        ))),
+    }
+}
+
+async fn dispatch(
+    server: &Arc<Inner>,
+    info: &RequestInfo,
+    who: Identity,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let catalog = server.catalog();
+    let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
+        return Err(Status::no_such_resource());
+    };
+    check_scope(&resource, info)?;
+    let (parts, incoming) = request.into_parts();
+    if parts.method == Method::HEAD {
+        return Err(Status::method_not_allowed());
+    }
+    let collection = info.path_name.is_empty();
+    let pretty = info.query.bool("pretty");
+    let output = negotiate::object_output(&parts.headers, pretty, collection && parts.method == Method::GET)?;
+    let fenced = parts
+        .extensions
+        .get::<Fence>()
+        .map(|fence| Arc::new(server.storage.fenced(*fence)));
+    let context = Context {
+        server: server.clone(),
+        catalog,
+        info: info.clone(),
+        identity: who,
+        fenced,
+        resource,
+        headers: parts.headers,
+        output,
+        body: Mutex::new(Some(incoming)),
+        warnings: Mutex::default(),
+        stale: Mutex::default(),
+    };
+    let answered = verb(&context).await;
+    let mut response = answered.unwrap_or_else(|status| error(&status, output.media));
+    context.finish(&mut response);
+    Ok(response)
+}
+
+/// A namespaced resource outside a namespace can only be listed and watched; a cluster's has no namespace.
+fn check_scope(resource: &engenho_catalog::Resource, info: &RequestInfo) -> Result<(), Status> {
+    let is_namespace = info.group.is_empty() && info.resource == "namespaces";
+    if resource.namespaced && info.namespace.is_empty() {
+        if !info.path_name.is_empty() || !info.subresource.is_empty() {
+            return Err(Status::no_such_resource());
+        }
+        let review = !resource.is_stored();
+        if !matches!(info.verb.as_str(), "list" | "watch") && !review {
+            return Err(Status::method_not_allowed());
+        }
+    }
+    if !resource.namespaced && !info.namespace.is_empty() && !is_namespace {
+        return Err(Status::no_such_resource());
+    }
+    Ok(())
+}
+
+async fn verb(context: &Context) -> Result<Response<Body>, Status> {
+    let info = &context.info;
+    if !info.subresource.is_empty() {
+        return subresource::handle(context).await;
+    }
+    let served = engenho_catalog::Verb::parse(&info.verb).is_some_and(|v| context.resource.verbs.contains(v));
+    if !served || (info.verb == "create" && !info.path_name.is_empty()) {
+        return Err(Status::method_not_allowed());
+    }
+    if matches!(info.verb.as_str(), "update" | "patch") && info.path_name.is_empty() {
+        return Err(Status::method_not_allowed());
+    }
+    if !context.resource.is_stored() {
+        return reviews::handle(context).await;
+    }
+    match info.verb.as_str() {
+        "get" => verbs::get::handle(context).await,
+        "list" => verbs::list::handle(context).await,
+        "watch" => verbs::watch::handle(context).await,
+        "create" => verbs::create::handle(context).await,
+        "update" => verbs::update::handle(context).await,
+        "patch" => verbs::patch::handle(context).await,
+        "delete" => verbs::delete::handle(context).await,
+        "deletecollection" => verbs::deletecollection::handle(context).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+fn random_id(server: &Inner) -> HeaderValue {
+    HeaderValue::from_str(&crate::random::uuid(&*server.deps.entropy)).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+/// A plain-text answer.
+pub(crate) fn text(code: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
+    respond::bytes(code, "text/plain; charset=utf-8", text)
+}

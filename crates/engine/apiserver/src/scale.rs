@@ -1,0 +1,149 @@
+//! `/scale`: the replica count of a workload as an autoscaling/v1 Scale.
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::codec;
+use crate::context::Context;
+use crate::options::WriteOptions;
+use crate::status::{FieldError, Status};
+use crate::subresource::body_of;
+use crate::verbs::get::served;
+use crate::verbs::patch::{Patch, PatchType};
+use crate::write::{self, Plan, now};
+use crate::{fields, object};
+
+pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
+    let name = context.info.path_name.as_str();
+    match context.info.verb.as_str() {
+        "get" => {
+            context.prepare_read(None).await?;
+            let stored = context
+                .storage()
+                .get(&context.key(name))?
+                .ok_or_else(|| context.not_found(name))?;
+            Ok(context.plain(StatusCode::OK, &of(context, &served(context, &stored.bytes)?)))
+        }
+        "update" => {
+            let options = WriteOptions::read(&context.info.query, &context.headers, "UpdateOptions", false)?;
+            let scale = body_of(context, "autoscaling", "v1", "Scale").await?;
+            write::check_name(name, &scale)?;
+            write::check_namespace(context, &scale)?;
+            change(context, &options, |_| Ok(scale.clone())).await
+        }
+        _ => {
+            let kind = PatchType::of(context)?;
+            let options = WriteOptions::read(
+                &context.info.query,
+                &context.headers,
+                "PatchOptions",
+                kind == PatchType::ApplyYaml,
+            )?;
+            let bytes = context.read_body().await?;
+            let patch = Patch::parse(kind, &bytes, &mut Vec::new())?;
+            let schema = context.catalog.schema("autoscaling", "v1", "Scale");
+            change(context, &options, |scale| match &patch {
+                Patch::Apply(config) => Ok(engenho_patch::merge_patch::apply(scale.clone(), config)),
+                patch => patch.apply(scale, schema),
+            })
+            .await
+        }
+    }
+}
+
+/// The Scale of a workload.
+fn of(context: &Context, object: &Value) -> Value {
+    let mut meta = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object["metadata"].get(field) {
+            meta[field] = value.clone();
+        }
+    }
+    let mut scale =
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {}});
+    if let Some(replicas) = object["spec"]["replicas"].as_i64().filter(|r| *r != 0) {
+        scale["spec"]["replicas"] = replicas.into();
+    }
+    scale["status"]["replicas"] = object["status"]["replicas"].as_i64().unwrap_or(0).into();
+    let selector = selector_text(context, object);
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+fn selector_text(context: &Context, object: &Value) -> String {
+    let selector = &object["spec"]["selector"];
+    let labels = if context.resource.group.is_empty() {
+        selector
+    } else {
+        &selector["matchLabels"]
+    };
+    let pairs = labels.as_object().into_iter().flatten();
+    let mut terms: Vec<String> = pairs
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+        .collect();
+    for e in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = e["key"].as_str().unwrap_or_default();
+        let values: Vec<&str> = e["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        terms.push(match e["operator"].as_str() {
+            Some("In") => format!("{key} in ({})", values.join(",")),
+            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
+            Some("Exists") => key.to_owned(),
+            _ => format!("!{key}"),
+        });
+    }
+    terms.sort();
+    terms.join(",")
+}
+
+async fn change(
+    context: &Context,
+    options: &WriteOptions,
+    make: impl Fn(&Value) -> Result<Value, Status>,
+) -> Result<Response<Body>, Status> {
+    let name = context.info.path_name.as_str();
+    let plan = Plan {
+        create: false,
+        uid_is_precondition: false,
+        ..Plan::update(context, name, "scale", options)
+    };
+    let at = now(context);
+    let (_, stored) = write::run(context, &plan, |live| {
+        let live = live.ok_or_else(|| context.not_found(name))?;
+        let mut scale = make(&of(context, live))?;
+        codec::drop_nulls(&mut scale);
+        let replicas = match &scale["spec"]["replicas"] {
+            Value::Null => 0,
+            value => value
+                .as_i64()
+                .ok_or_else(|| Status::bad_request("spec.replicas is not an integer"))?,
+        };
+        if replicas < 0 {
+            let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+            return Err(Status::invalid("autoscaling", "Scale", name, &[error]));
+        }
+        let mut new = live.clone();
+        if new["spec"].is_null() {
+            new["spec"] = json!({});
+        }
+        new["spec"]["replicas"] = replicas.into();
+        object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
+        Ok(fields::update(
+            &context.resource,
+            "scale",
+            Some(live),
+            new,
+            &options.manager,
+            &at,
+        ))
+    })
+    .await?;
+    Ok(context.plain(StatusCode::OK, &of(context, &stored)))
+}

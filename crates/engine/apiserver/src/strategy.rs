@@ -1,0 +1,191 @@
+//! What the server itself puts into objects or keeps out of them, by kind: status, finalizers of namespaces,
+//! generations (upstream's `PrepareForCreate` and `PrepareForUpdate`).
+
+use engenho_catalog::Resource;
+use engenho_patch::defaults;
+use serde_json::{Map, Value, json};
+
+use crate::kinds::{Generation, kind_of};
+use crate::object;
+use crate::times;
+
+/// Label that every Namespace carries.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+
+fn is(resource: &Resource, group: &str, plural: &str) -> bool {
+    resource.group == group && resource.plural == plural
+}
+
+/// Whether status is written through a subresource of its own.
+pub fn has_status(resource: &Resource) -> bool {
+    resource.subresource("status").is_some()
+}
+
+/// Fills in what the schema gives a default for.
+pub fn default(resource: &Resource, object: &mut Value) {
+    if let Some(schema) = resource.schema() {
+        defaults::apply(object, &schema);
+    }
+    // The server's own structures are never empty on the wire where they mean nothing.
+    if let Some(map) = object.as_object_mut()
+        && resource.subresource("status").is_none()
+        && map
+            .get("status")
+            .is_some_and(|s| s.as_object().is_some_and(Map::is_empty))
+    {
+        map.remove("status");
+    }
+}
+
+/// Prepares a new object: the client's status goes, the server's own initial state comes.
+pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
+    if let Some(map) = object.as_object_mut()
+        && has_status(resource)
+        // A Node registers with its status, and some kinds keep what they are given.
+        && !is(resource, "", "nodes")
+        && !is(resource, "apiregistration.k8s.io", "apiservices")
+    {
+        map.remove("status");
+    }
+    match kind_of(resource).generation {
+        Generation::None => {}
+        Generation::Spec | Generation::SpecAndMetadata => object::set_meta(object, "generation", 1),
+    }
+    match (&*resource.group, &*resource.plural) {
+        ("", "namespaces") => {
+            let mut finalizers = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.iter().any(|f| f == "kubernetes") {
+                finalizers.push(json!("kubernetes"));
+            }
+            object["spec"] = json!({ "finalizers": finalizers });
+            object["status"] = json!({"phase": "Active"});
+            keep_namespace_label(object);
+        }
+        ("", "pods") => object["status"] = json!({"phase": "Pending", "qosClass": qos_class(object)}),
+        ("", "persistentvolumes") => {
+            object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": times::seconds(now_ms)});
+        }
+        ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
+        _ => {}
+    }
+}
+
+/// Every Namespace carries its name as a label.
+pub fn keep_namespace_label(object: &mut Value) {
+    let name = object::name(object).to_owned();
+    engenho_patch::meta::set_label(object, NAMESPACE_LABEL, &name);
+}
+
+/// Prepares the replacement of `old`, through the main resource.
+pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
+    if has_status(resource)
+        && let Some(map) = new.as_object_mut()
+    {
+        match old.get("status") {
+            Some(status) => drop(map.insert("status".into(), status.clone())),
+            None => drop(map.remove("status")),
+        }
+    }
+    if is(resource, "", "namespaces") {
+        new["spec"] = old["spec"].clone();
+        keep_namespace_label(new);
+    }
+    if is(resource, "", "pods") && !object::meta(old, "deletionTimestamp").is_empty() {
+        // A grace period only ever shrinks, and only by a deletion.
+        new["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"].clone();
+    }
+    set_generation(resource, new, old);
+}
+
+/// Prepares the replacement of `old`, through `/status`: only status and a little metadata count.
+pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) {
+    let mut kept = old.clone();
+    if let Some(map) = kept.as_object_mut() {
+        match new.get("status") {
+            Some(status) => drop(map.insert("status".into(), status.clone())),
+            None => drop(map.remove("status")),
+        }
+    }
+    // Upstream lets labels, annotations and finalizers through on most kinds; a Node's spec stays.
+    for field in [
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "managedFields",
+        "resourceVersion",
+    ] {
+        let given = new["metadata"].get(field).cloned();
+        if field == "ownerReferences" && is(resource, "", "pods") {
+            continue;
+        }
+        match given {
+            Some(value) => object::set_meta(&mut kept, field, value),
+            None => drop(object::remove_meta(&mut kept, field)),
+        }
+    }
+    if is(resource, "", "namespaces") {
+        keep_namespace_label(&mut kept);
+    }
+    *new = kept;
+}
+
+/// Prepares the replacement of `old`, through `/finalize` of a Namespace.
+pub fn prepare_finalize(new: &mut Value, old: &Value) {
+    new["status"] = old["status"].clone();
+    keep_namespace_label(new);
+}
+
+fn set_generation(resource: &Resource, new: &mut Value, old: &Value) {
+    let rule = kind_of(resource).generation;
+    if rule == Generation::None {
+        return;
+    }
+    let before = object::generation(old);
+    let changed = desired(new, rule) != desired(old, rule);
+    let generation = if changed { before + 1 } else { before };
+    if generation > 0 {
+        object::set_meta(new, "generation", generation);
+    } else {
+        object::remove_meta(new, "generation");
+    }
+}
+
+/// What a generation counts changes of: everything but metadata and status.
+fn desired(object: &Value, rule: Generation) -> Map<String, Value> {
+    let mut map = object.as_object().cloned().unwrap_or_default();
+    for field in ["metadata", "status", "kind", "apiVersion"] {
+        map.remove(field);
+    }
+    if rule == Generation::SpecAndMetadata {
+        for field in ["labels", "annotations"] {
+            if let Some(value) = object["metadata"].get(field) {
+                map.insert(format!("metadata.{field}"), value.clone());
+            }
+        }
+    }
+    map
+}
+
+/// Guaranteed if every container's CPU and memory limits equal its requests, BestEffort if nothing is asked for.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .filter_map(|f| pod["spec"][f].as_array())
+        .flatten();
+    let (mut any, mut guaranteed) = (false, true);
+    for container in containers {
+        let (requests, limits) = (&container["resources"]["requests"], &container["resources"]["limits"]);
+        for resource in ["cpu", "memory"] {
+            let (request, limit) = (&requests[resource], &limits[resource]);
+            let set = |v: &Value| !v.is_null() && v != "0" && v != 0;
+            any |= set(request) || set(limit);
+            guaranteed &= set(limit) && (request.is_null() || request == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}

@@ -1,0 +1,152 @@
+//! POST: a new object.
+
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::codec::{self, Expected};
+use crate::context::Context;
+use crate::options::WriteOptions;
+use crate::status::Status;
+use crate::storage::WriteFailure;
+use crate::validate::meta;
+use crate::write::{check_namespace, now};
+use crate::{admit, convert, fields, leases, object, random, strategy};
+
+/// How often another name is generated when one is taken.
+const GENERATE_MAX: usize = 8;
+
+pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::read(&context.info.query, &context.headers, "CreateOptions", false)?;
+    let object = body(context, &options).await?;
+    if let Some(answer) = leases::accept_write(context, object::name(&object), &object) {
+        return answer;
+    }
+    let object = fields::update(&context.resource, "", None, object, &options.manager, &now(context));
+    let created = store(context, object, &options, true).await?;
+    context.object(StatusCode::CREATED, &created)
+}
+
+/// The body, decoded and defaulted.
+pub(crate) async fn body(context: &Context, options: &WriteOptions) -> Result<Value, Status> {
+    let format = codec::format(&context.headers)?;
+    let bytes = context.read_body().await?;
+    let mut warnings = Vec::new();
+    let expected = Expected::of(&context.resource);
+    let mut object = codec::decode_object(
+        &bytes,
+        format,
+        &expected,
+        &context.catalog,
+        options.validation,
+        &mut warnings,
+    )?;
+    context.warnings.lock().append(&mut warnings);
+    complete(context, &mut object);
+    Ok(object)
+}
+
+/// Defaults that count as the client's own: they are booked to its field manager.
+pub(crate) fn complete(context: &Context, object: &mut Value) {
+    let resource = &context.resource;
+    strategy::default(resource, object);
+    if resource.group.is_empty() && resource.plural == "namespaces" && !object::name(object).is_empty() {
+        strategy::keep_namespace_label(object);
+    }
+}
+
+/// Stores a new object and gives it as stored. `checks_revision`: a resourceVersion in it is an error.
+pub(crate) async fn store(
+    context: &Context,
+    mut object: Value,
+    options: &WriteOptions,
+    checks_revision: bool,
+) -> Result<Value, Status> {
+    let resource = &context.resource;
+    check_namespace(context, &object)?;
+    if resource.namespaced {
+        object::set_meta(&mut object, "namespace", context.info.namespace.as_str());
+    }
+    if checks_revision && !object::resource_version(&object).is_empty() {
+        return Err(Status::untyped(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    for field in [
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
+        object::remove_meta(&mut object, field);
+    }
+    let clock = &context.server.deps.clock;
+    let entropy = &*context.server.deps.entropy;
+    let prefix = object::generate_name(&object).to_owned();
+    let generated = object::name(&object).is_empty() && !prefix.is_empty();
+    object::set_meta(&mut object, "uid", random::uuid(entropy));
+    object::set_meta(&mut object, "creationTimestamp", now(context));
+    let mut linearized = false;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        if generated {
+            object::set_meta(&mut object, "name", random::name(entropy, &prefix));
+        }
+        let name = object::name(&object).to_owned();
+        let admitted = admit::create(context, &name);
+        let guard = match admitted {
+            Err(status) if !linearized => {
+                // The namespace may be there already, and not yet on this replica.
+                context
+                    .storage()
+                    .linearize()
+                    .await
+                    .map_err(|e| context.storage().read_status(&e))?;
+                linearized = true;
+                let _ = status;
+                continue;
+            }
+            admitted => admitted?,
+        };
+        strategy::prepare_create(resource, &mut object, clock.unix_ms());
+        let errors = meta::validate(&object, resource);
+        if !errors.is_empty() {
+            return Err(context.invalid(&name, &errors));
+        }
+        let taken = || {
+            if prefix.is_empty() {
+                Status::already_exists(context.gr(), &name)
+            } else {
+                Status::generated_name_exists(context.gr(), &name)
+            }
+        };
+        let key = resource.storage_key(&context.info.namespace, &name);
+        if options.dry_run {
+            context
+                .storage()
+                .linearize()
+                .await
+                .map_err(|e| context.storage().read_status(&e))?;
+            return if context.storage().get(&key)?.is_some() {
+                Err(taken())
+            } else {
+                Ok(object)
+            };
+        }
+        let (kind, api_version) = convert::stored_as(resource);
+        let encoded = object::encode(&convert::to_storage(resource, object.clone()), kind, &api_version);
+        match context.storage().write(resource, &key, &encoded, 0, guard).await {
+            Ok(revision) => {
+                object::set_meta(&mut object, "resourceVersion", revision.to_string());
+                return Ok(object);
+            }
+            Err(WriteFailure::Conflict(_)) if generated && tries < GENERATE_MAX => {}
+            Err(WriteFailure::Conflict(_)) => return Err(taken()),
+            // The namespace changed meanwhile: look again.
+            Err(WriteFailure::Guarded) if tries < GENERATE_MAX => linearized = false,
+            Err(WriteFailure::Guarded) => return Err(Status::unavailable("the namespace changes too often")),
+            Err(WriteFailure::Status(status)) => return Err(status),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Watches: the changes of a collection as a stream of JSON lines.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use engenho_store::{Event, EventKind, KeyRange, RangeRequest, WatchError, Watcher};
+use futures_util::stream;
+use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use serde_json::{Value, json};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::body::{Body, boxed};
+use crate::context::{Context, parse_stored};
+use crate::kinds::is_custom;
+use crate::metrics::InFlight;
+use crate::negotiate::Shape;
+use crate::options::ListOptions;
+use crate::selector::Selector;
+use crate::status::Status;
+use crate::verbs::{get::served, list};
+use crate::{convert, leases, object, respond, table};
+
+/// Shortest life of a watch that names none; the longest is twice that, so that clients don't come back all at once.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
+/// Interval of bookmarks.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Where a watch begins.
+enum Start {
+    /// With what is there, as ADDED events.
+    State,
+    /// After a revision.
+    After(u64),
+}
+
+pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
+    let options = ListOptions::read(&context.info.query, true)?;
+    let selector = list::selector(context)?;
+    if let Shape::MetadataList(_) = context.output.shape {
+        return Err(table::wrong_list_shape(context));
+    }
+    let server = context.server.clone();
+    let permit = server
+        .watches
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Status::too_many_requests())?;
+    let initial = options.send_initial_events == Some(true);
+    let start = match options.revision {
+        Some(revision) if revision > 0 && !initial => Start::After(revision),
+        revision => {
+            context.prepare_read(revision).await?;
+            Start::State
+        }
+    };
+    let mut watch = Watch {
+        context: context.for_stream(),
+        selector,
+        watcher: None,
+        pending: VecDeque::new(),
+        columns_sent: false,
+        ended: false,
+        bookmarks: options.bookmarks,
+        deadline: Instant::now() + timeout(context, options.timeout),
+        bookmark_tick: ticks(BOOKMARK_INTERVAL),
+        lease_tick: ticks(leases::WATCH_INTERVAL),
+        revision: 0,
+        _in_flight: server.metrics.start_watch(&context.info),
+        _permit: permit,
+    };
+    let single = watch.selector.fields.exact("metadata.name").map(str::to_owned);
+    let range = range(context, single.as_deref());
+    let after = match start {
+        Start::After(revision) => {
+            watch.revision = revision;
+            revision
+        }
+        Start::State => watch.begin_with_state(&range, initial && options.bookmarks)?,
+    };
+    match context.storage().client().store.watch(range, after) {
+        Ok(watcher) => watch.watcher = Some(watcher),
+        Err(error) => watch.end_with(&error, after),
+    }
+    let stream = stream::unfold(watch, |mut watch| async move {
+        let chunk = watch.next().await?;
+        Some((Ok::<_, Infallible>(Frame::data(chunk)), watch))
+    });
+    let mut response = respond::bytes(StatusCode::OK, context.output.media.content_type(), Bytes::new());
+    *response.body_mut() = boxed(StreamBody::new(stream));
+    Ok(response)
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + every, every);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn timeout(context: &Context, asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_else(|| {
+        let mut random = [0_u8; 2];
+        context.server.deps.entropy.fill(&mut random);
+        TIMEOUT_MIN + TIMEOUT_MIN * u32::from(u16::from_le_bytes(random)) / u32::from(u16::MAX)
+    })
+}
+
+/// The keys of a watch: one key if one name can match.
+fn range(context: &Context, name: Option<&str>) -> KeyRange {
+    match name {
+        Some(name) if !context.resource.namespaced || !context.info.namespace.is_empty() => {
+            KeyRange::key(context.key(name))
+        }
+        _ => KeyRange::prefix(list::prefix(context)),
+    }
+}
+
+/// A running watch.
+struct Watch {
+    context: Context,
+    selector: Selector,
+    watcher: Option<Watcher>,
+    pending: VecDeque<Bytes>,
+    columns_sent: bool,
+    ended: bool,
+    bookmarks: bool,
+    deadline: Instant,
+    bookmark_tick: Interval,
+    lease_tick: Interval,
+    revision: u64,
+    _in_flight: InFlight,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Watch {
+    /// Queues what is there, and gives the revision from which changes follow.
+    fn begin_with_state(&mut self, range: &KeyRange, mark_end: bool) -> Result<u64, Status> {
+        let request = RangeRequest::new(range.clone());
+        let read = self.context.storage().range(&request).map_err(Status::internal)?;
+        for kv in &read.kvs {
+            let stored = self.context.storage().open(kv)?;
+            if self.selector.is_everything() {
+                self.push_bytes("ADDED", &stored.bytes)?;
+            } else {
+                let value = served(&self.context, &stored.bytes)?;
+                if self.selector.matches(&value) {
+                    self.push("ADDED", &value)?;
+                }
+            }
+        }
+        for lease in leases::all(&self.context) {
+            if self.selector.matches(&lease) {
+                self.push("ADDED", &lease)?;
+            }
+        }
+        self.revision = read.revision;
+        if mark_end {
+            self.push_bookmark(true);
+        }
+        Ok(read.revision)
+    }
+
+    /// The next lines; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.drain_pending() {
+                return Some(chunk);
+            }
+            if self.ended {
+                return None;
+            }
+            let drain = self.context.server.drain.clone();
+            let Some(watcher) = &mut self.watcher else { return None };
+            let polled = tokio::select! {
+                biased;
+                () = drain.cancelled() => Polled::End,
+                batch = watcher.next() => Polled::Batch(batch),
+                () = tokio::time::sleep_until(self.deadline) => Polled::Deadline,
+                _ = self.bookmark_tick.tick() => Polled::Bookmark,
+                _ = self.lease_tick.tick() => Polled::Leases,
+            };
+            match polled {
+                Polled::End => self.ended = true,
+                Polled::Deadline => {
+                    if self.bookmarks {
+                        self.push_bookmark(false);
+                    }
+                    self.ended = true;
+                }
+                Polled::Bookmark => {
+                    if self.bookmarks {
+                        let position = self.watcher.as_ref().map_or(0, Watcher::position);
+                        self.revision = self.revision.max(position);
+                        self.push_bookmark(false);
+                    }
+                }
+                Polled::Leases => {
+                    for lease in leases::all(&self.context) {
+                        if self.selector.matches(&lease) && self.push("MODIFIED", &lease).is_err() {
+                            self.ended = true;
+                        }
+                    }
+                }
+                Polled::Batch(Ok(batch)) => {
+                    for event in &batch.events {
+                        if let Err(status) = self.event(event) {
+                            self.push_error(&status);
+                            break;
+                        }
+                    }
+                    self.revision = self.revision.max(batch.revision);
+                }
+                Polled::Batch(Err(error)) => {
+                    let position = self.revision;
+                    self.end_with(&error, position);
+                }
+            }
+        }
+    }
+
+    fn drain_pending(&mut self) -> Option<Bytes> {
+        if self.pending.len() <= 1 {
+            return self.pending.pop_front();
+        }
+        // Lines that are ready together leave together, in chunks of a bounded size.
+        let mut out = BytesMut::new();
+        while let Some(line) = self.pending.front() {
+            if !out.is_empty() && out.len() + line.len() > 256 * 1024 {
+                break;
+            }
+            out.extend_from_slice(line);
+            self.pending.pop_front();
+        }
+        Some(out.freeze())
+    }
+
+    /// One change: what it means to this watch depends on whether the object was and is selected.
+    fn event(&mut self, event: &Arc<Event>) -> Result<(), Status> {
+        let open = |value: &Bytes, revision: u64| self.context.storage().open_value(&event.key, value, revision);
+        let new = match event.kind {
+            EventKind::Put => Some(open(&event.value, event.mod_revision)?),
+            EventKind::Delete => None,
+        };
+        if self.selector.is_everything()
+            && let Some(bytes) = &new
+        {
+            let kind = if event.prev.is_some() { "MODIFIED" } else { "ADDED" };
+            return self.push_bytes(kind, bytes);
+        }
+        let old = event
+            .prev
+            .as_ref()
+            .map(|p| open(&p.value, p.mod_revision))
+            .transpose()?;
+        let selected = |bytes: &Option<Bytes>| -> Result<Option<Value>, Status> {
+            let Some(bytes) = bytes else { return Ok(None) };
+            let value = served(&self.context, bytes)?;
+            Ok(self.selector.matches(&value).then_some(value))
+        };
+        match (selected(&old)?, selected(&new)?) {
+            (None, Some(new)) => self.push("ADDED", &new),
+            (Some(_), Some(new)) => self.push("MODIFIED", &new),
+            (Some(mut old), None) => {
+                object::set_meta(&mut old, "resourceVersion", event.mod_revision.to_string());
+                self.push("DELETED", &old)
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Queues stored bytes, as they are where that is possible.
+    fn push_bytes(&mut self, kind: &str, bytes: &[u8]) -> Result<(), Status> {
+        let context = &self.context;
+        if context.output.shape == Shape::Object && !convert::is_converted(&context.resource) {
+            let mut line = BytesMut::with_capacity(bytes.len() + 40);
+            line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+            line.extend_from_slice(bytes);
+            line.extend_from_slice(b"}\n");
+            self.pending.push_back(line.freeze());
+            return Ok(());
+        }
+        let value = convert::from_storage(&context.resource, parse_stored(bytes)?);
+        self.push(kind, &value)
+    }
+
+    fn push(&mut self, kind: &str, value: &Value) -> Result<(), Status> {
+        let shaped = table::shape_event(&self.context, value, !self.columns_sent)?;
+        self.columns_sent = true;
+        self.push_line(kind, shaped.as_ref().unwrap_or(value));
+        Ok(())
+    }
+
+    fn push_line(&mut self, kind: &str, value: &Value) {
+        self.pending
+            .push_back(format!("{{\"type\":\"{kind}\",\"object\":{value}}}\n").into());
+    }
+
+    fn push_bookmark(&mut self, end_of_state: bool) {
+        let resource = &self.context.resource;
+        let mut bookmark = json!({
+            "kind": &*resource.kind,
+            "apiVersion": resource.api_version(),
+            "metadata": {"resourceVersion": self.revision.to_string()},
+        });
+        if end_of_state {
+            bookmark["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        if !is_custom(resource) && matches!(self.context.output.shape, Shape::Object) {
+            if let Some(schema) = resource.schema() {
+                for part in ["spec", "status"] {
+                    if schema.property(part).and_then(|p| p.default().cloned()).is_some() {
+                        bookmark[part] = json!({});
+                    }
+                }
+            }
+        }
+        match table::shape_event(&self.context, &bookmark, !self.columns_sent) {
+            Ok(shaped) => self.push_line("BOOKMARK", shaped.as_ref().unwrap_or(&bookmark)),
+            Err(_) => self.push_line("BOOKMARK", &bookmark),
+        }
+    }
+
+    fn push_error(&mut self, status: &Status) {
+        self.push_line("ERROR", &status.to_value());
+        self.ended = true;
+    }
+
+    fn end_with(&mut self, error: &WatchError, position: u64) {
+        match error {
+            WatchError::Compacted { oldest } => self.push_error(&Status::too_old(position, *oldest)),
+            // The replica leaves: the client comes back elsewhere.
+            WatchError::Closed => self.ended = true,
+        }
+    }
+}
+
+enum Polled {
+    End,
+    Deadline,
+    Bookmark,
+    Leases,
+    Batch(Result<engenho_store::WatchBatch, WatchError>),
+}

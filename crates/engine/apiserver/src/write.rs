@@ -1,0 +1,286 @@
+//! The one way in which an existing object is replaced: by PUT, by any patch, through any subresource.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::convert;
+use crate::kinds::kind_of;
+use crate::object;
+use crate::options::WriteOptions;
+use crate::status::{FieldError, Status};
+use crate::storage::{Stored, WriteFailure};
+use crate::validate::{immutable, meta};
+use crate::verbs::{create, get::served};
+use crate::{strategy, times};
+
+/// How often a write is tried again when somebody else was faster.
+const CONFLICTS_MAX: usize = 8;
+
+/// What is to be replaced, and how.
+pub(crate) struct Plan<'a> {
+    /// Name of the object.
+    pub name: &'a str,
+    /// Subresource, empty for the object itself.
+    pub subresource: &'a str,
+    /// Options of the request.
+    pub options: &'a WriteOptions,
+    /// How often to try again after a conflict that the client didn't ask for.
+    pub conflicts_max: usize,
+    /// Whether an object that isn't there may be created.
+    pub create: bool,
+    /// Whether a uid in the new object is a precondition (PUT) and not a change (patch).
+    pub uid_is_precondition: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// A PUT.
+    pub fn update(context: &Context, name: &'a str, subresource: &'a str, options: &'a WriteOptions) -> Self {
+        let create = subresource.is_empty() && kind_of(&context.resource).create_on_update;
+        Self {
+            name,
+            subresource,
+            options,
+            conflicts_max: CONFLICTS_MAX,
+            create,
+            uid_is_precondition: true,
+        }
+    }
+}
+
+enum Attempt {
+    Done(StatusCode, Value),
+    Conflict(Option<Stored>),
+}
+
+/// Replaces an object by what `make` makes of the present one (`None`: it isn't there and may be created).
+/// `make` gives the object decoded, defaulted and with its managed fields; it may be called again after a conflict.
+pub(crate) async fn run(
+    context: &Context,
+    plan: &Plan<'_>,
+    mut make: impl FnMut(Option<&Value>) -> Result<Value, Status>,
+) -> Result<(StatusCode, Value), Status> {
+    let key = context.key(plan.name);
+    let mut current = context.storage().get(&key)?;
+    let mut fresh = false;
+    let mut conflicts = 0;
+    loop {
+        match attempt(context, plan, &key, current.as_ref(), &mut make).await {
+            Ok(Attempt::Done(code, value)) => return Ok((code, value)),
+            Ok(Attempt::Conflict(now)) => {
+                conflicts += 1;
+                if conflicts > plan.conflicts_max {
+                    return Err(Status::modified(context.gr(), plan.name));
+                }
+                fresh = true;
+                current = now;
+            }
+            // This replica may be behind: an error counts only when it is up to date.
+            Err(status) if !fresh && (400..500).contains(&status.code) => {
+                context
+                    .storage()
+                    .linearize()
+                    .await
+                    .map_err(|e| context.storage().read_status(&e))?;
+                fresh = true;
+                let now = context.storage().get(&key)?;
+                if now == current {
+                    return Err(status);
+                }
+                current = now;
+            }
+            Err(status) => return Err(status),
+        }
+    }
+}
+
+async fn attempt(
+    context: &Context,
+    plan: &Plan<'_>,
+    key: &str,
+    current: Option<&Stored>,
+    make: &mut impl FnMut(Option<&Value>) -> Result<Value, Status>,
+) -> Result<Attempt, Status> {
+    let Some(current) = current else {
+        if !plan.create {
+            return Err(context.not_found(plan.name));
+        }
+        let object = make(None)?;
+        if !object::uid(&object).is_empty() && plan.uid_is_precondition {
+            let text = format!(
+                "Precondition failed: UID in precondition: {}, UID in object meta: ",
+                object::uid(&object)
+            );
+            return Err(Status::conflict(context.gr(), plan.name, &text));
+        }
+        let created = create::store(context, object, plan.options, false).await?;
+        return Ok(Attempt::Done(StatusCode::CREATED, created));
+    };
+    let resource = &context.resource;
+    let old = served(context, &current.bytes)?;
+    let mut new = make(Some(&old))?;
+    check_identity(context, plan, &new, &old)?;
+    check_revision(context, plan, &new, current.revision)?;
+    carry_over(&mut new, &old);
+    match plan.subresource {
+        "" => strategy::prepare_update(resource, &mut new, &old),
+        "status" => strategy::prepare_status_update(resource, &mut new, &old),
+        "finalize" => strategy::prepare_finalize(&mut new, &old),
+        _ => {}
+    }
+    let mut errors = meta::validate_update(&new, &old, resource);
+    if plan.subresource.is_empty() {
+        errors.extend(immutable::validate(resource, &new, &old));
+    }
+    if !errors.is_empty() {
+        return Err(context.invalid(plan.name, &errors));
+    }
+    object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
+    engenho_patch::managed::ignore_timestamps(&old, &mut new);
+    if new == old {
+        return Ok(Attempt::Done(StatusCode::OK, old));
+    }
+    if plan.options.dry_run {
+        return Ok(Attempt::Done(StatusCode::OK, new));
+    }
+    if is_finished(context, &new) {
+        return match context.storage().delete(key, current.revision).await {
+            Ok(_) => Ok(Attempt::Done(StatusCode::OK, new)),
+            Err(failure) => failed(failure),
+        };
+    }
+    let stored_form = convert::to_storage(resource, new.clone());
+    let (kind, api_version) = convert::stored_as(resource);
+    let encoded = object::encode(&stored_form, kind, &api_version);
+    match context
+        .storage()
+        .write(resource, key, &encoded, current.revision, None)
+        .await
+    {
+        Ok(revision) => {
+            object::set_meta(&mut new, "resourceVersion", revision.to_string());
+            Ok(Attempt::Done(StatusCode::OK, new))
+        }
+        Err(failure) => failed(failure),
+    }
+}
+
+fn failed(failure: WriteFailure) -> Result<Attempt, Status> {
+    match failure {
+        WriteFailure::Conflict(now) => Ok(Attempt::Conflict(now)),
+        WriteFailure::Guarded => Ok(Attempt::Conflict(None)),
+        WriteFailure::Status(status) => Err(status),
+    }
+}
+
+/// Whether nothing keeps a terminating object any more.
+pub(crate) fn is_finished(context: &Context, object: &Value) -> bool {
+    if !object::is_terminating(object) || object::finalizers(object).next().is_some() {
+        return false;
+    }
+    let resource = &context.resource;
+    if resource.group.is_empty() && resource.plural == "namespaces" {
+        return object["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+    }
+    !kind_of(resource).graceful || object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+}
+
+/// The body must be about the object of the URL.
+fn check_identity(context: &Context, plan: &Plan<'_>, new: &Value, old: &Value) -> Result<(), Status> {
+    check_name(plan.name, new)?;
+    check_namespace(context, new)?;
+    let (want, have) = (object::uid(new), object::uid(old));
+    if plan.uid_is_precondition && !want.is_empty() && want != have {
+        let text = format!("Precondition failed: UID in precondition: {want}, UID in object meta: {have}");
+        return Err(Status::conflict(context.gr(), plan.name, &text));
+    }
+    Ok(())
+}
+
+/// The name in the body must be the one of the URL.
+pub(crate) fn check_name(name: &str, object: &Value) -> Result<(), Status> {
+    match object::name(object) {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        have if have != name => Err(Status::bad_request(format!(
+            "the name of the object ({have}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The namespace in the body, if there is one, must be the one of the URL.
+pub(crate) fn check_namespace(context: &Context, object: &Value) -> Result<(), Status> {
+    let have = object::namespace(object);
+    let want = if context.resource.namespaced {
+        context.info.namespace.as_str()
+    } else {
+        ""
+    };
+    if have.is_empty() || have == want {
+        return Ok(());
+    }
+    Err(Status::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
+}
+
+fn check_revision(context: &Context, plan: &Plan<'_>, new: &Value, current: u64) -> Result<(), Status> {
+    match object::resource_version(new) {
+        "" | "0" => {
+            if kind_of(&context.resource).unconditional_update || !plan.uid_is_precondition {
+                return Ok(());
+            }
+            let detail = "must be specified for an update";
+            let error = FieldError::invalid("metadata.resourceVersion", 0, detail);
+            Err(context.invalid(plan.name, &[error]))
+        }
+        text => match text.parse::<u64>() {
+            Ok(revision) if revision == current => Ok(()),
+            Ok(_) => Err(Status::modified(context.gr(), plan.name)),
+            Err(_) => {
+                let detail = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+                let error = FieldError::invalid("metadata.resourceVersion", text, &detail);
+                Err(context.invalid(plan.name, &[error]))
+            }
+        },
+    }
+}
+
+/// What the server set stays, where the client leaves it out or may not change it.
+fn carry_over(new: &mut Value, old: &Value) {
+    object::remove_meta(new, "selfLink");
+    for field in [
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionGracePeriodSeconds",
+    ] {
+        let missing = match &new["metadata"][field] {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Number(number) => field == "generation" && number.as_i64() == Some(0),
+            _ => false,
+        };
+        if missing {
+            match old["metadata"].get(field) {
+                Some(value) => object::set_meta(new, field, value.clone()),
+                None => drop(object::remove_meta(new, field)),
+            }
+        }
+    }
+    match old["metadata"].get("deletionTimestamp") {
+        Some(value) => object::set_meta(new, "deletionTimestamp", value.clone()),
+        None => drop(object::remove_meta(new, "deletionTimestamp")),
+    }
+    if old["metadata"].get("deletionGracePeriodSeconds").is_none() {
+        object::remove_meta(new, "deletionGracePeriodSeconds");
+    }
+}
+
+/// Now, as timestamps show it.
+pub(crate) fn now(context: &Context) -> String {
+    times::seconds(context.server.deps.clock.unix_ms())
+}
