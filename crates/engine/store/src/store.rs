@@ -177,13 +177,13 @@ impl Store {
         let mut revision = request.revision;
         let mut cursor = request.range.clone();
         loop {
-            let chunk = self.chunk(
-                &cursor,
-                &mut revision,
-                chunk_keys,
-                limit - response.kvs.len(),
-                request.keys_only,
-            )?;
+            let wanted = limit - response.kvs.len();
+            let visited_max = if counted {
+                chunk_keys
+            } else {
+                chunk_keys.min(wanted.saturating_add(64))
+            };
+            let chunk = self.chunk(&cursor, &mut revision, visited_max, wanted, request.keys_only)?;
             response.revision = chunk.revision;
             let part = KeyRange {
                 start: cursor.start,
@@ -195,7 +195,8 @@ impl Store {
             } else {
                 self.merge_history(&mut response, chunk.kvs, &part, limit, request.keys_only)?;
             }
-            match chunk.next {
+            let full = response.count > response.kvs.len() as u64;
+            match chunk.next.filter(|_| counted || !full) {
                 Some(next) => {
                     cursor = KeyRange {
                         start: next,

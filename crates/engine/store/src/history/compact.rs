@@ -1,10 +1,15 @@
 //! Dropping old versions for good, a bounded step at a time.
 
+use std::time::Duration;
+
 use fjall::Readable;
 
 use super::HistoryError;
 use super::disk::{Disk, ROWS_PER_BATCH};
 use super::rows::{self, IndexKind, Reference};
+
+const RECLAIM_TRIES: usize = 4;
+const RECLAIM_PAUSE: Duration = Duration::from_millis(50);
 
 /// How far a compaction has come.
 #[derive(Debug)]
@@ -146,11 +151,19 @@ impl Compaction {
     }
 
     /// Gives the space back once deletions outweigh what is left; before that they wait for the table's own
-    /// merging.
+    /// merging. That may have tables in hand, which are left out: hence some more tries.
     pub fn reclaim(&self, disk: &Disk) -> Result<(), HistoryError> {
-        if self.dropped > self.kept && self.dropped > ROWS_PER_BATCH {
-            disk.table.rotate_memtable_and_wait()?;
+        if self.dropped <= self.kept || self.dropped <= ROWS_PER_BATCH {
+            return Ok(());
+        }
+        disk.table.rotate_memtable_and_wait()?;
+        let enough = disk.bytes() / 2;
+        for _ in 0..RECLAIM_TRIES {
             disk.table.major_compact()?;
+            if disk.bytes() <= enough {
+                break;
+            }
+            std::thread::sleep(RECLAIM_PAUSE);
         }
         Ok(())
     }
