@@ -62,7 +62,7 @@ pub(crate) fn with_subject(
     let old = parsed.subject().as_raw();
     // Both are slices of the certificate: their distance is where the subject stands.
     let at = (old.as_ptr() as usize).checked_sub(tbs.as_ptr() as usize)?;
-    let content_at = tbs.len() - X509Content::of(tbs)?.len();
+    let content_at = tbs.len() - content_of(tbs)?.len();
     let mut content = tbs.get(content_at..at)?.to_vec();
     content.extend(subject_name(subject));
     content.extend_from_slice(tbs.get(at + old.len()..)?);
@@ -76,12 +76,8 @@ pub(crate) fn with_subject(
 }
 
 /// The content of a tagged value.
-struct X509Content;
-
-impl X509Content {
-    fn of(tlv: &[u8]) -> Option<&[u8]> {
-        let first = *tlv.get(1)?;
-        let head = if first < 0x80 { 2 } else { 2 + usize::from(first & 0x7f) };
-        tlv.get(head..)
-    }
+fn content_of(tlv: &[u8]) -> Option<&[u8]> {
+    let first = *tlv.get(1)?;
+    let head = if first < 0x80 { 2 } else { 2 + usize::from(first & 0x7f) };
+    tlv.get(head..)
 }
