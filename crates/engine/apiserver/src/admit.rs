@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::authorizer::{EscalationError, RbacWrite};
 use crate::context::{Context, parse_stored};
 use crate::status::{Cause, GroupResource, Status};
 use crate::storage::Guard;
@@ -38,6 +39,30 @@ pub(crate) fn create(context: &Context, name: &str) -> Result<Option<Guard>, Sta
         key,
         revision: stored.revision,
     }))
+}
+
+/// Refuses a role or binding that would give its writer rights.
+pub(crate) fn rbac(context: &Context, name: &str, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+    if context.resource.group != "rbac.authorization.k8s.io" {
+        return Ok(());
+    }
+    let write = RbacWrite {
+        identity: &context.identity,
+        resource: &context.resource.plural,
+        namespace: &context.info.namespace,
+        name: &context.info.path_name,
+        new,
+        old,
+    };
+    let refused = match context.server.deps.authorizer.check_escalation(&write) {
+        Ok(()) => return Ok(()),
+        Err(refused) => refused,
+    };
+    Err(match refused {
+        EscalationError::Forbidden { message } => Status::forbidden(context.gr(), name, &message),
+        EscalationError::RoleNotFound { name, .. } => Status::not_found(context.gr(), &name),
+        EscalationError::RoleKind { .. } | EscalationError::Object { .. } => Status::bad_request(refused.to_string()),
+    })
 }
 
 /// Refuses the deletion of objects that the system stands on.

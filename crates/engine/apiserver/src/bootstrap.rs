@@ -81,7 +81,12 @@ fn complete(api: &ApiServer, object: &mut Value) {
     let now = times::seconds(deps.clock.unix_ms());
     object::set_meta(object, "uid", random::uuid(&*deps.entropy));
     object::set_meta(object, "creationTimestamp", now.as_str());
-    for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
+    for condition in object
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if condition.get("lastTransitionTime").is_none() {
             condition["lastTransitionTime"] = now.as_str().into();
         }

@@ -111,7 +111,7 @@ fn is_cpu_utilisation(metric: &Value) -> bool {
 fn hpa_v2_to_v1(object: &mut Value) {
     let mut kept = Vec::new();
     let mut cpu = None;
-    if let Some(spec) = object["spec"].as_object_mut() {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         if let Some(Value::Array(metrics)) = spec.remove("metrics") {
             for metric in metrics {
                 if cpu.is_none() && is_cpu_utilisation(&metric) {
@@ -129,10 +129,13 @@ fn hpa_v2_to_v1(object: &mut Value) {
     if !kept.is_empty() {
         notes.push((V1_METRICS, Value::Array(kept)));
     }
-    if let Some(behavior) = object["spec"].as_object_mut().and_then(|s| s.remove("behavior")) {
+    if let Some(behavior) = object
+        .get_mut("spec")
+        .and_then(|s| s.as_object_mut()?.remove("behavior"))
+    {
         notes.push((V1_BEHAVIOR, behavior));
     }
-    if let Some(status) = object["status"].as_object_mut() {
+    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
         status.entry("currentReplicas").or_insert(json!(0));
         let current = status
             .remove("currentMetrics")

@@ -24,6 +24,7 @@ mod leases;
 mod metrics;
 mod negotiate;
 mod nonresource;
+mod normalise;
 pub mod object;
 mod options;
 mod pipeline;

@@ -510,8 +510,22 @@ impl Status {
 
     /// The response: JSON, with `Retry-After` where the details say so.
     pub fn into_response(self) -> Response<Body> {
-        let mut text = self.to_value().to_string();
-        text.push('\n');
+        let value = self.to_value();
+        // Upstream's order, so that people who read raw answers find the kind first.
+        let order = [
+            "kind",
+            "apiVersion",
+            "metadata",
+            "status",
+            "message",
+            "reason",
+            "details",
+            "code",
+        ];
+        let members = order
+            .iter()
+            .filter_map(|field| Some(format!("\"{field}\":{}", value.get(field)?)));
+        let text = format!("{{{}}}\n", members.collect::<Vec<_>>().join(","));
         self.response_with(text.into(), "application/json")
     }
 

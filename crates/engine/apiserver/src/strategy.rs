@@ -5,7 +5,9 @@ use engenho_catalog::Resource;
 use engenho_patch::defaults;
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{Generation, kind_of};
+use crate::authorizer::Identity;
+use crate::kinds::{self, Generation, kind_of};
+use crate::normalise;
 use crate::object;
 use crate::times;
 
@@ -21,10 +23,19 @@ pub fn has_status(resource: &Resource) -> bool {
     resource.subresource("status").is_some()
 }
 
-/// Fills in what the schema gives a default for.
+/// Drops what means nothing, and fills in what has a default.
 pub fn default(resource: &Resource, object: &mut Value) {
     if let Some(schema) = resource.schema() {
+        if !kinds::is_custom(resource) {
+            normalise::drop_empties(object, &schema);
+        }
         defaults::apply(object, &schema);
+    }
+    normalise::drop_empty_metadata(object);
+    match (&*resource.group, &*resource.plural) {
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => default_binding(object),
+        ("", "secrets") if object["type"].as_str().unwrap_or_default().is_empty() => object["type"] = "Opaque".into(),
+        _ => {}
     }
     // The server's own structures are never empty on the wire where they mean nothing.
     if let Some(map) = object.as_object_mut()
@@ -34,6 +45,25 @@ pub fn default(resource: &Resource, object: &mut Value) {
             .is_some_and(|s| s.as_object().is_some_and(Map::is_empty))
     {
         map.remove("status");
+    }
+}
+
+/// Users and groups belong to the RBAC group, as does the role that is bound.
+fn default_binding(object: &mut Value) {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let empty = |v: &Value| v.as_str().unwrap_or_default().is_empty();
+    if object["roleRef"].is_object() && empty(&object["roleRef"]["apiGroup"]) {
+        object["roleRef"]["apiGroup"] = GROUP.into();
+    }
+    for subject in object
+        .get_mut("subjects")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if matches!(subject["kind"].as_str(), Some("User" | "Group")) && empty(&subject["apiGroup"]) {
+            subject["apiGroup"] = GROUP.into();
+        }
     }
 }
 
@@ -130,13 +160,53 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
     *new = kept;
 }
 
+/// Prepares the replacement of `old`, through `/approval`: only the conditions count.
+pub fn prepare_approval(new: &mut Value, old: &Value) {
+    let conditions = new["status"].get("conditions").cloned();
+    let managed = new["metadata"].get("managedFields").cloned();
+    let revision = new["metadata"].get("resourceVersion").cloned();
+    *new = old.clone();
+    if let Some(conditions) = conditions {
+        new["status"]["conditions"] = conditions;
+    } else if let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("conditions");
+    }
+    for (field, value) in [("managedFields", managed), ("resourceVersion", revision)] {
+        if let Some(value) = value {
+            object::set_meta(new, field, value);
+        }
+    }
+}
+
+/// A certificate signing request says who made it, whatever the client wrote.
+pub fn sign_request(object: &mut Value, who: &Identity) {
+    if !object["spec"].is_object() {
+        return;
+    }
+    let spec = &mut object["spec"];
+    spec["username"] = who.user.as_str().into();
+    let facts = [
+        ("uid", json!(who.uid), who.uid.is_empty()),
+        ("groups", json!(who.groups), who.groups.is_empty()),
+        ("extra", json!(who.extra), who.extra.is_empty()),
+    ];
+    for (field, value, empty) in facts {
+        if !empty {
+            spec[field] = value;
+        } else if let Some(map) = spec.as_object_mut() {
+            map.remove(field);
+        }
+    }
+}
+
 /// Prepares the replacement of `old`, through `/finalize` of a Namespace.
 pub fn prepare_finalize(new: &mut Value, old: &Value) {
     new["status"] = old["status"].clone();
     keep_namespace_label(new);
 }
 
-fn set_generation(resource: &Resource, new: &mut Value, old: &Value) {
+/// Moves the generation on if anything that it counts has changed.
+pub fn set_generation(resource: &Resource, new: &mut Value, old: &Value) {
     let rule = kind_of(resource).generation;
     if rule == Generation::None {
         return;

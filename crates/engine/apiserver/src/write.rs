@@ -12,7 +12,7 @@ use crate::status::{FieldError, Status};
 use crate::storage::{Stored, WriteFailure};
 use crate::validate::{immutable, meta};
 use crate::verbs::{create, get::served};
-use crate::{strategy, times};
+use crate::{admit, strategy, times};
 
 /// How often a write is tried again when somebody else was faster.
 const CONFLICTS_MAX: usize = 8;
@@ -126,7 +126,8 @@ async fn attempt(
         "" => strategy::prepare_update(resource, &mut new, &old),
         "status" => strategy::prepare_status_update(resource, &mut new, &old),
         "finalize" => strategy::prepare_finalize(&mut new, &old),
-        _ => {}
+        "approval" => strategy::prepare_approval(&mut new, &old),
+        _ => strategy::set_generation(resource, &mut new, &old),
     }
     let mut errors = meta::validate_update(&new, &old, resource);
     if plan.subresource.is_empty() {
@@ -135,6 +136,7 @@ async fn attempt(
     if !errors.is_empty() {
         return Err(context.invalid(plan.name, &errors));
     }
+    admit::rbac(context, plan.name, &new, Some(&old))?;
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
     engenho_patch::managed::ignore_timestamps(&old, &mut new);
     if new == old {

@@ -18,7 +18,10 @@ const GENERATE_MAX: usize = 8;
 
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let options = WriteOptions::read(&context.info.query, &context.headers, "CreateOptions", false)?;
-    let object = body(context, &options).await?;
+    let mut object = body(context, &options).await?;
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        object::remove_meta(&mut object, field);
+    }
     if let Some(answer) = leases::accept_write(context, object::name(&object), &object) {
         return answer;
     }
@@ -110,10 +113,14 @@ pub(crate) async fn store(
             admitted => admitted?,
         };
         strategy::prepare_create(resource, &mut object, clock.unix_ms());
+        if resource.group == "certificates.k8s.io" {
+            strategy::sign_request(&mut object, &context.identity);
+        }
         let errors = meta::validate(&object, resource);
         if !errors.is_empty() {
             return Err(context.invalid(&name, &errors));
         }
+        admit::rbac(context, &name, &object, None)?;
         let taken = || {
             if prefix.is_empty() {
                 Status::already_exists(context.gr(), &name)

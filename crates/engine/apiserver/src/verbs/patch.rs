@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::codec::{self, Expected, Format};
 use crate::context::Context;
 use crate::options::{FieldValidation, WriteOptions};
-use crate::status::Status;
+use crate::status::{FieldError, Status};
 use crate::verbs::create;
 use crate::write::{self, Plan, now};
 use crate::{fields, kinds, leases, negotiate};
@@ -160,9 +160,14 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             (patch, Some(live)) => patch.apply(live, schema)?,
             (_, None) => return Err(context.not_found(name)),
         };
+        let (kind, version) = (object["kind"].as_str(), object["apiVersion"].as_str());
+        if kind != Some(expected.kind) || version != Some(expected.api_version().as_str()) {
+            let found = format!("{}, Kind={}", version.unwrap_or_default(), kind.unwrap_or_default());
+            return Err(patched_refusal(&object, &format!("the patch makes it a {found}")));
+        }
         let mut unknown = complaints.clone();
         if let Some(schema) = &schema {
-            typecheck::check(&object, schema).map_err(|e| decode_refusal(&expected, &e.to_string()))?;
+            typecheck::check(&object, schema).map_err(|e| patched_refusal(&object, &e.to_string()))?;
             unknown.extend(prune::prune(&mut object, schema));
         }
         match options.validation {
@@ -189,6 +194,13 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     })
     .await?;
     context.object(code, &stored)
+}
+
+/// 422 of a patch that makes no object of the kind.
+fn patched_refusal(object: &Value, text: &str) -> Status {
+    let mut shown = object.clone();
+    engenho_patch::meta::remove(&mut shown, "managedFields");
+    Status::invalid("", "", "", &[FieldError::invalid("patch", shown.to_string(), text)])
 }
 
 fn decode_refusal(expected: &Expected<'_>, text: &str) -> Status {
