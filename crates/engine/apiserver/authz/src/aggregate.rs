@@ -135,3 +135,135 @@ fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>, role: &s
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use engenho_catalog::boot;
+    use serde_json::json;
+
+    use super::*;
+
+    fn role(name: &str, labels: Value, selectors: Value, resources: &[&str]) -> Value {
+        let rules: Vec<Value> = resources
+            .iter()
+            .map(|r| json!({"verbs": ["get"], "apiGroups": [""], "resources": [r]}))
+            .collect();
+        let mut role = json!({"metadata": {"name": name, "labels": labels}, "rules": rules});
+        if !selectors.is_null() {
+            role["aggregationRule"] = json!({ "clusterRoleSelectors": selectors });
+        }
+        role
+    }
+
+    fn resources(aggregated: &[Aggregated], name: &str) -> Vec<String> {
+        let of = aggregated.iter().find(|a| a.name == name);
+        of.iter()
+            .flat_map(|a| a.rules.iter().flat_map(|r| r.resources.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn rules_are_gathered_in_order_without_repetition() {
+        let roles = [
+            role(
+                "all",
+                json!({}),
+                json!([{"matchLabels": {"to": "all"}}, {"matchLabels": {"also": "1"}}]),
+                &["old"],
+            ),
+            role("c", json!({"also": "1"}), Value::Null, &["x", "w"]),
+            role("b", json!({"to": "all"}), Value::Null, &["y", "x"]),
+            role("a", json!({"to": "all", "also": "1"}), Value::Null, &["z"]),
+            role("d", json!({"to": "nobody"}), Value::Null, &["v"]),
+        ];
+        assert_eq!(
+            resources(&aggregate(&roles).expect("valid"), "all"),
+            ["z", "y", "x", "w"]
+        );
+    }
+
+    #[test]
+    fn expressions_select_too() {
+        for (expression, gathered) in [
+            (json!({"key": "k", "operator": "In", "values": ["1", "2"]}), vec!["one"]),
+            (
+                json!({"key": "k", "operator": "NotIn", "values": ["1"]}),
+                vec!["none", "three"],
+            ),
+            (json!({"key": "k", "operator": "Exists"}), vec!["one", "three"]),
+            (json!({"key": "k", "operator": "DoesNotExist"}), vec!["none"]),
+        ] {
+            let roles = [
+                role("agg", json!({}), json!([{"matchExpressions": [expression]}]), &[]),
+                role("none", Value::Null, Value::Null, &["none"]),
+                role("one", json!({"k": "1"}), Value::Null, &["one"]),
+                role("three", json!({"k": "3"}), Value::Null, &["three"]),
+            ];
+            assert_eq!(
+                resources(&aggregate(&roles).expect("valid"), "agg"),
+                gathered,
+                "{expression}"
+            );
+        }
+        let wrong = [
+            role(
+                "agg",
+                json!({}),
+                json!([{"matchExpressions": [{"key": "k", "operator": "Like"}]}]),
+                &[],
+            ),
+            role("x", json!({}), Value::Null, &[]),
+        ];
+        assert!(matches!(aggregate(&wrong), Err(AggregateError::Operator { .. })));
+        assert!(matches!(aggregate(&[json!(7)]), Err(AggregateError::Object { .. })));
+    }
+
+    #[test]
+    fn chains_and_circles_settle() {
+        let gathers = |name: &str, from: &str, resources: &[&str]| {
+            role(
+                name,
+                json!({ "id": name }),
+                json!([{"matchLabels": {"id": from}}]),
+                resources,
+            )
+        };
+        let chain = [
+            gathers("a", "b", &[]),
+            gathers("b", "c", &[]),
+            gathers("c", "d", &[]),
+            role("d", json!({"id": "d"}), Value::Null, &["x"]),
+        ];
+        let aggregated = aggregate(&chain).expect("valid");
+        for name in ["a", "b", "c"] {
+            assert_eq!(resources(&aggregated, name), ["x"]);
+        }
+        let circle = [
+            gathers("a", "b", &["x"]),
+            gathers("b", "c", &["y"]),
+            gathers("c", "a", &["z"]),
+        ];
+        aggregate(&circle).expect("ends");
+    }
+
+    #[test]
+    fn the_built_in_roles_build_on_each_other_and_stay() {
+        let mut roles: Vec<Value> = boot::objects().filter(|o| o["kind"] == "ClusterRole").collect();
+        let aggregated = aggregate(&roles).expect("valid");
+        let names: Vec<&str> = aggregated.iter().map(|a| a.name.as_str()).collect();
+        assert_eq!(names, ["admin", "edit", "view"]);
+        for (small, large) in [("view", "edit"), ("edit", "admin")] {
+            let rules = |name| &aggregated.iter().find(|a| a.name == name).expect("there").rules;
+            assert!(
+                rules(small).iter().all(|r| rules(large).contains(r)),
+                "{small} in {large}"
+            );
+        }
+        for one in &aggregated {
+            if let Some(role) = roles.iter_mut().find(|r| r["metadata"]["name"] == one.name.as_str()) {
+                role["rules"] = one.rules_value();
+            }
+        }
+        assert_eq!(aggregate(&roles).expect("valid"), [], "nothing is left to do");
+    }
+}

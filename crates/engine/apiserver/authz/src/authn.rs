@@ -190,7 +190,7 @@ impl TokenTable {
                     });
                 }
             }
-            let line = record.position().map_or(line, csv::Position::line);
+            let line = record.position().map_or(line, |at| line_of(text, at));
             if record.len() < 3 {
                 return Err(TokenFileError::Columns {
                     line,
@@ -255,6 +255,147 @@ impl TokenTable {
     }
 }
 
+/// The line on which a record starts: its position is before any empty lines that were skipped.
+fn line_of(text: &str, at: &csv::Position) -> u64 {
+    let rest = usize::try_from(at.byte()).ok().and_then(|at| text.as_bytes().get(at..));
+    let skipped = rest
+        .unwrap_or_default()
+        .iter()
+        .take_while(|b| matches!(b, b'\r' | b'\n'));
+    at.line() + skipped.filter(|b| **b == b'\n').count() as u64
+}
+
 fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair};
+
+    use super::*;
+
+    fn certificate(subject: &[(DnType, DnValue)]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in subject {
+            params.distinguished_name.push(kind.clone(), value.clone());
+        }
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").der().to_vec()
+    }
+
+    fn uid() -> DnType {
+        DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2])
+    }
+
+    #[test]
+    fn certificates_name_user_group_and_uid() {
+        let der = certificate(&[
+            (DnType::OrganizationName, "system:masters".into()),
+            (DnType::CommonName, "kubernetes-admin".into()),
+            (uid(), "1234".into()),
+        ]);
+        let identity = identity_from_certificate(&der).expect("an identity");
+        assert_eq!(identity.user, "kubernetes-admin");
+        assert_eq!(identity.groups, ["system:masters"]);
+        assert_eq!(identity.uid, "1234");
+        let credential = &identity.extra[CREDENTIAL_ID][0];
+        assert_eq!(credential.len(), "X509SHA256=".len() + 64);
+
+        let none = certificate(&[(DnType::OrganizationName, "dev".into())]);
+        assert_eq!(identity_from_certificate(&none), Err(CertificateError::NoCommonName));
+        let empty = certificate(&[(DnType::CommonName, "u".into()), (uid(), "".into())]);
+        assert_eq!(
+            identity_from_certificate(&empty),
+            Err(CertificateError::Uid { count: 1 })
+        );
+        let mut longer = der.clone();
+        longer.push(0);
+        for broken in [&der[..der.len() - 1], &longer, b"x", b""] {
+            assert!(matches!(
+                identity_from_certificate(broken),
+                Err(CertificateError::Malformed { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn service_account_names_are_taken_apart() {
+        assert_eq!(service_account_of("system:serviceaccount:ns:bot"), Some(("ns", "bot")));
+        for user in [
+            "system:serviceaccount:ns:",
+            "system:serviceaccount::bot",
+            "system:serviceaccount:a:b:c",
+            "bot",
+        ] {
+            assert_eq!(service_account_of(user), None, "{user}");
+        }
+        let bot = service_account_identity("ns", "bot", "u");
+        assert_eq!(bot.groups, ["system:serviceaccounts", "system:serviceaccounts:ns"]);
+    }
+
+    #[test]
+    fn token_files_are_upstreams_csv() {
+        let table = TokenTable::parse(
+            "t0ken,jane,1,\"dev,ops\"\r\n\nsecond,bob,2\n,nobody,3\n\"quo\"\"ted\",carl,,\"one\",ignored\nlast,dora,4,",
+        )
+        .expect("a table");
+        assert_eq!(table.len(), 4);
+        let jane = table.lookup("t0ken").expect("jane");
+        assert_eq!((jane.user.as_str(), jane.uid.as_str()), ("jane", "1"));
+        assert_eq!(jane.groups, ["dev", "ops"]);
+        assert_eq!(table.lookup("second").map(|i| i.groups.len()), Some(0));
+        assert_eq!(table.lookup("quo\"ted").map(|i| i.user.as_str()), Some("carl"));
+        assert_eq!(table.lookup("last").map(|i| i.groups.len()), Some(0));
+        for unknown in ["", "t0ke", "t0ken ", "T0KEN"] {
+            assert_eq!(table.lookup(unknown), None, "{unknown:?}");
+        }
+        assert_eq!(table.lines_without_token(), [4]);
+        assert!(!format!("{table:?}").contains("t0ken"));
+    }
+
+    #[test]
+    fn wrong_token_files_name_the_line() {
+        let error = |text: &str| TokenTable::parse(text).expect_err("refused");
+        assert_eq!(error("a,b,1\nc,d\n"), TokenFileError::Columns { line: 2, columns: 2 });
+        assert_eq!(error("a,b,1\n\n\nc,,1\n"), TokenFileError::NoUser { line: 4 });
+        assert_eq!(
+            error("a,b,1\nx,y,2\na,z,3\n"),
+            TokenFileError::Repeated { line: 3, first: 1 }
+        );
+        let mut many = String::new();
+        for n in 0..=TOKENS_MAX {
+            many.push_str(&format!("token{n},user,uid\n"));
+        }
+        assert_eq!(error(&many), TokenFileError::TooMany);
+        assert!(TokenTable::parse("").expect("empty").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "[a-c,\"\n\r #]{0,60}") {
+            if let Ok(table) = TokenTable::parse(&text) {
+                prop_assert!(table.len() <= text.len());
+            }
+        }
+
+        #[test]
+        fn written_tokens_are_found(rows in proptest::collection::btree_map("[!-~]{1,12}", ("[!-~]{1,9}", "[!-~]{0,9}"), 1..8)) {
+            let quote = |s: &str| format!("\"{}\"", s.replace('"', "\"\""));
+            let text: String = rows.iter()
+                .map(|(token, (user, uid))| format!("{},{},{}\n", quote(token), quote(user), quote(uid))).collect();
+            let table = TokenTable::parse(&text).expect("a table");
+            for (token, (user, uid)) in &rows {
+                let found = table.lookup(token).expect("found");
+                prop_assert_eq!((&found.user, &found.uid), (user, uid));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_certificate(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(identity_from_certificate(&bytes).is_err());
+        }
+    }
 }

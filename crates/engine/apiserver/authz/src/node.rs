@@ -35,8 +35,8 @@ pub(crate) fn node_name(identity: &Identity) -> Option<&str> {
 fn node_rules() -> &'static [PolicyRule] {
     static RULES: OnceLock<Vec<PolicyRule>> = OnceLock::new();
     RULES.get_or_init(|| {
-        boot::objects_of("rbac.authorization.k8s.io/v1", "ClusterRole")
-            .find(|role| role["metadata"]["name"] == "system:node")
+        boot::objects()
+            .find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == "system:node")
             .and_then(|role| objects::read::<RoleObject>(&role).ok())
             .map(|role| role.rules)
             .unwrap_or_default()
@@ -249,4 +249,105 @@ fn unescape(value: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::Verdict;
+
+    fn ask(user: &str, verb: &str, group: &str, resource: &str, namespace: &str, name: &str) -> Attributes {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        Attributes {
+            identity: Identity {
+                user: user.into(),
+                groups: vec![GROUP.into()],
+                ..Identity::default()
+            },
+            verb: verb.into(),
+            resource_request: true,
+            group: group.into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Attributes::default()
+        }
+    }
+
+    #[test]
+    fn a_node_writes_what_is_its_own() {
+        let storage = "storage.k8s.io";
+        let leases = "coordination.k8s.io";
+        for (verb, group, resource, namespace, name, allowed) in [
+            ("create", "", "nodes", "", "", true),
+            ("get", "", "nodes", "", "n1", true),
+            ("get", "", "nodes", "", "n2", false),
+            ("watch", "", "nodes", "", "", false),
+            ("delete", "", "nodes", "", "n1", false),
+            ("patch", "", "nodes/status", "", "n1", true),
+            ("get", "", "nodes/proxy", "", "n1", false),
+            ("update", leases, "leases", "kube-node-lease", "n1", true),
+            ("create", leases, "leases", "kube-node-lease", "", true),
+            ("update", leases, "leases", "kube-node-lease", "n2", false),
+            ("update", leases, "leases", "default", "n1", false),
+            ("list", leases, "leases", "kube-node-lease", "", false),
+            ("get", storage, "csinodes", "", "n1", true),
+            ("get", storage, "csinodes", "", "n2", false),
+            ("get", "", "secrets", "ns", "x", false),
+            ("list", "", "secrets", "ns", "", false),
+            ("create", "", "secrets", "ns", "x", false),
+            ("get", "", "persistentvolumes", "", "x", false),
+            ("create", "", "serviceaccounts/token", "ns", "x", false),
+            ("create", "", "pods", "ns", "", true),
+            ("delete", "", "pods", "ns", "p", true),
+            ("update", "", "pods", "ns", "p", false),
+            ("patch", "", "pods/status", "ns", "p", true),
+            ("create", "", "pods/eviction", "ns", "p", true),
+            ("create", "", "pods/exec", "ns", "p", false),
+            ("create", "resource.k8s.io", "resourceslices", "", "", true),
+            ("delete", "resource.k8s.io", "resourceslices", "", "s", false),
+            ("list", "", "services", "", "", true),
+            ("create", "", "events", "ns", "", true),
+            ("create", "authentication.k8s.io", "tokenreviews", "", "", true),
+            ("delete", "", "services", "ns", "s", false),
+        ] {
+            let decision = authorize(&ask("system:node:n1", verb, group, resource, namespace, name));
+            let expected = if allowed { Verdict::Allow } else { Verdict::NoOpinion };
+            assert_eq!(decision.verdict, expected, "{verb} {resource} {namespace}/{name}");
+        }
+    }
+
+    #[test]
+    fn only_members_of_the_group_are_nodes() {
+        let mut request = ask("system:node:n1", "create", "", "nodes", "", "");
+        request.identity.groups.clear();
+        assert_eq!(authorize(&request), Decision::no_opinion(""));
+        let nameless = ask("system:node:", "create", "", "nodes", "", "");
+        assert_eq!(authorize(&nameless).reason, r#"unknown node for user "system:node:""#);
+        assert_eq!(node_name(&ask("n1", "", "", "", "", "").identity), None);
+    }
+
+    #[test]
+    fn selectors_must_demand_equality() {
+        for (selector, selects_n1) in [
+            ("spec.nodeName=n1", true),
+            ("spec.nodeName==n1", true),
+            ("status.phase!=Running,spec.nodeName=n1", true),
+            ("spec.nodeName!=n1", false),
+            ("spec.nodeName=n2", false),
+            ("spec.nodeName=n1\\,x", false),
+            ("x=a\\,spec.nodeName=n1", false),
+            ("x=a\\\\,spec.nodeName=n1", true),
+            ("spec.nodeName", false),
+            ("", false),
+        ] {
+            assert_eq!(selects(selector, "spec.nodeName", "n1"), selects_n1, "{selector}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_rules_are_there() {
+        assert!(node_rules().len() > 10);
+    }
 }

@@ -295,3 +295,211 @@ fn compact(atoms: Vec<PolicyRule>) -> Vec<PolicyRule> {
     out.extend(simple.into_values());
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Value {
+        json!({"verbs": verbs, "apiGroups": groups, "resources": resources})
+    }
+
+    /// A user who may write roles and bindings in `ns`, and holds what `rules` say there.
+    fn policy(rules: Value) -> Policy {
+        let subjects = json!([{"kind": "User", "name": "golden-alice"}]);
+        let all = json!([
+            rule(&["*"], &["*"], &["*"]),
+            {"verbs": ["*"], "nonResourceURLs": ["*"]},
+        ]);
+        let roles = [json!({"metadata": {"name": "r", "namespace": "ns"}, "rules": rules})];
+        let cluster_roles = [json!({"metadata": {"name": "cluster-admin"}, "rules": all})];
+        let bindings = [json!({
+            "metadata": {"name": "b", "namespace": "ns"}, "subjects": subjects,
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": "r"},
+        })];
+        Policy::compile(&roles, &cluster_roles, &bindings, [])
+    }
+
+    fn alice() -> Identity {
+        Identity {
+            user: "golden-alice".into(),
+            groups: vec!["system:authenticated".into()],
+            ..Identity::default()
+        }
+    }
+
+    fn check(policy: &Policy, resource: &str, namespace: &str, new: &Value, old: Option<&Value>) -> Result<(), String> {
+        let identity = alice();
+        let write = RbacWrite {
+            identity: &identity,
+            resource,
+            namespace,
+            name: if old.is_some() { "x" } else { "" },
+            new,
+            old,
+        };
+        rbac_escalation_allowed(policy, &write, &|a| policy.authorize(a)).map_err(|e| e.to_string())
+    }
+
+    fn role(rules: Value) -> Value {
+        json!({"metadata": {"name": "x", "namespace": "ns"}, "rules": rules})
+    }
+
+    fn binding(kind: &str, name: &str) -> Value {
+        json!({"metadata": {"name": "x"}, "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": name}})
+    }
+
+    const HEAD: &str = "user \"golden-alice\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n";
+
+    #[test]
+    fn roles_grant_only_what_the_writer_holds() {
+        let policy = policy(json!([rule(&["get"], &[""], &["pods"])]));
+        let write = |rules: Value| check(&policy, "roles", "ns", &role(rules), None);
+        assert_eq!(write(json!([rule(&["get"], &[""], &["pods"])])), Ok(()));
+        assert_eq!(write(json!([])), Ok(()));
+        let refused = |rules: Value| write(rules).expect_err("refused");
+        assert_eq!(
+            refused(json!([rule(&["get"], &[""], &["secrets"])])),
+            format!("{HEAD}{{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}}")
+        );
+        assert_eq!(
+            refused(json!([rule(&["*"], &["*"], &["*"])])),
+            format!("{HEAD}{{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}}")
+        );
+        assert_eq!(
+            refused(json!([rule(&["get", "delete"], &[""], &["pods", "secrets"])])),
+            format!(
+                "{HEAD}{{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}}\n\
+                 {{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"delete\"]}}"
+            )
+        );
+        // What is held in a namespace isn't held elsewhere.
+        let own = role(json!([rule(&["get"], &[""], &["pods"])]));
+        assert!(check(&policy, "roles", "other", &own, None).is_err());
+        assert!(check(&policy, "clusterroles", "", &own, None).is_err());
+    }
+
+    #[test]
+    fn bindings_grant_only_what_the_writer_holds() {
+        let policy = policy(json!([rule(&["get"], &[""], &["pods"])]));
+        let write = |kind, name| check(&policy, "rolebindings", "ns", &binding(kind, name), None);
+        assert_eq!(write("Role", "r"), Ok(()));
+        assert_eq!(
+            write("ClusterRole", "cluster-admin").expect_err("refused"),
+            format!(
+                "{HEAD}{{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}}\n{{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}}"
+            )
+        );
+        assert_eq!(
+            write("Role", "nope").expect_err("missing"),
+            "rolebindings.rbac.authorization.k8s.io \"nope\" not found"
+        );
+        assert_eq!(
+            write("Pod", "r").expect_err("no role"),
+            "unsupported role reference kind: \"Pod\""
+        );
+        let cluster = check(&policy, "clusterrolebindings", "", &binding("Role", "r"), None);
+        assert_eq!(
+            cluster.expect_err("a cluster binding has no namespace"),
+            "clusterrolebindings.rbac.authorization.k8s.io \"r\" not found"
+        );
+    }
+
+    #[test]
+    fn escalate_and_bind_are_enough() {
+        let escalate = policy(json!([rule(&["escalate"], &[RBAC_GROUP], &["roles"])]));
+        let everything = role(json!([rule(&["*"], &["*"], &["*"])]));
+        assert_eq!(check(&escalate, "roles", "ns", &everything, None), Ok(()));
+        assert!(check(&escalate, "clusterroles", "", &everything, None).is_err());
+        let mut bind = rule(&["bind"], &[RBAC_GROUP], &["clusterroles"]);
+        bind["resourceNames"] = json!(["cluster-admin"]);
+        let bind = policy(json!([bind]));
+        let admin = binding("ClusterRole", "cluster-admin");
+        assert_eq!(check(&bind, "rolebindings", "ns", &admin, None), Ok(()));
+        assert!(check(&bind, "clusterrolebindings", "", &admin, None).is_err());
+        assert!(check(&bind, "rolebindings", "ns", &binding("ClusterRole", "gone"), None).is_err());
+    }
+
+    #[test]
+    fn masters_and_the_garbage_collector_pass() {
+        let policy = policy(json!([]));
+        let new = role(json!([rule(&["*"], &["*"], &["*"])]));
+        let master = Identity {
+            groups: vec![GROUP_MASTERS.into()],
+            ..alice()
+        };
+        let write = RbacWrite {
+            identity: &master,
+            resource: "roles",
+            namespace: "ns",
+            name: "",
+            new: &new,
+            old: None,
+        };
+        assert_eq!(
+            rbac_escalation_allowed(&policy, &write, &|_| Decision::no_opinion("")),
+            Ok(())
+        );
+        let mut released = new.clone();
+        released["metadata"]["finalizers"] = json!([]);
+        assert_eq!(check(&policy, "roles", "ns", &released, Some(&new)), Ok(()));
+        released["metadata"]["labels"] = json!({"a": "b"});
+        assert!(check(&policy, "roles", "ns", &released, Some(&new)).is_err());
+        assert_eq!(check(&policy, "pods", "ns", &new, None), Ok(()));
+    }
+
+    #[test]
+    fn aggregation_needs_everything() {
+        let text = "must have cluster-admin privileges to use the aggregationRule";
+        let policy = policy(json!([]));
+        let plain = json!({"metadata": {"name": "x"}, "rules": []});
+        let mut aggregated = plain.clone();
+        aggregated["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+        assert_eq!(check(&policy, "clusterroles", "", &plain, None), Ok(()));
+        assert_eq!(check(&policy, "clusterroles", "", &aggregated, None), Err(text.into()));
+        assert_eq!(
+            check(&policy, "clusterroles", "", &plain, Some(&aggregated)),
+            Err(text.into())
+        );
+    }
+
+    #[test]
+    fn coverage_is_per_atom() {
+        let of = |value: Value| objects::read::<PolicyRule>(&value).expect("a rule");
+        let named = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a", "b"]});
+        let one = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"]});
+        let any = rule(&["get"], &[""], &["pods"]);
+        let paths = |list: &[&str]| json!({"verbs": ["get"], "nonResourceURLs": list});
+        for (held, wanted, covered) in [
+            (&named, &one, true),
+            (&any, &one, true),
+            (&one, &any, false),
+            (
+                &rule(&["get"], &[""], &["*/log"]),
+                &rule(&["get"], &[""], &["pods/log"]),
+                true,
+            ),
+            (
+                &rule(&["get"], &[""], &["*/log"]),
+                &rule(&["get"], &[""], &["pods"]),
+                false,
+            ),
+            (
+                &rule(&["get"], &[""], &["pods"]),
+                &rule(&["get"], &[""], &["pods/log"]),
+                false,
+            ),
+            (&rule(&["get"], &[""], &["*"]), &rule(&["get"], &[""], &["*/log"]), true),
+            (&rule(&["*"], &["*"], &["*"]), &paths(&["/x"]), false),
+            (&paths(&["/a/*"]), &paths(&["/a/b"]), true),
+            (&paths(&["/a/*"]), &paths(&["/a/*"]), true),
+            (&paths(&["/a"]), &paths(&["/a/*"]), false),
+        ] {
+            let all = atoms(&of(wanted.clone())).iter().all(|a| covers(&of(held.clone()), a));
+            assert_eq!(all, covered, "{held} covers {wanted}");
+        }
+        assert_eq!(atoms(&of(named)).len(), 2);
+    }
+}
