@@ -1,6 +1,7 @@
 //! What must hold in every history, one property a file.
 
 pub mod chain;
+pub mod damper;
 pub mod liveness;
 pub mod one_transition;
 pub mod replacement;
@@ -47,8 +48,10 @@ impl Watch {
                 .extend(happenings.iter().map(|(_, what)| model.describe(what)));
         }
         self.voters.check(model)?;
+        self.voters.check_growth(model, happenings)?;
         self.chain.check(model)?;
         self.replacement.check(model)?;
+        damper::check(model, happenings)?;
         self.one.check(happenings)
     }
 

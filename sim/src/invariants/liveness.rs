@@ -35,6 +35,13 @@ pub fn shape_is_reached(model: &Model) -> Result<(), Broken> {
         let what = format!("{id} is a {} in spite of {:?}", member.role, member.hold);
         return Err(Broken::new(SHAPE, model.with_names(&what)));
     }
+    if view
+        .members
+        .get(&leader)
+        .is_none_or(|member| !member.may_be(Role::Voter))
+    {
+        return Err(Broken::new(SHAPE, "a member leads that is held back, or a witness"));
+    }
     let raft = &view.raft;
     let agree = view.members.iter().all(|(id, member)| {
         member.role.votes() == raft.voters.contains(id) && member.role.is_replica() == raft.contains(id)

@@ -3,6 +3,7 @@
 
 use revoada_core::model::{CATCH_UP, Model};
 use revoada_core::role::Role;
+use revoada_core::view::Liveness;
 
 use super::Broken;
 
@@ -10,6 +11,12 @@ const NAME: &str = "a dead voter is replaced in time";
 
 /// The longest that a replacement may take once the death counts.
 const WITHIN_MS: u64 = 5_000;
+
+/// How long a voter must have been dead for its death to count.
+const DEAD_AFTER_MS: u64 = 2_500;
+
+/// How long a spare must have been alive to be fit.
+const ALIVE_MS: u64 = 2_000;
 
 /// Since when a replacement has been possible without a break.
 #[derive(Debug, Clone, Default)]
@@ -47,20 +54,29 @@ fn is_due(model: &Model) -> bool {
     }
     let target = view.formation.resolve(view.eligible());
     let dead = view.raft.voters.iter().any(|id| {
-        view.is_failed(id, &model.policy) && view.members.get(id).is_some_and(|member| !member.liveness.is_alive())
+        let since_ms = view.members.get(id).map(|member| member.liveness);
+        matches!(since_ms, Some(Liveness::Dead { since_ms }) if view.now_ms - since_ms >= DEAD_AFTER_MS)
     });
-    let spare = view.members.iter().any(|(id, member)| {
-        !view.raft.votes(id)
-            && member.storage_ok
-            && member.may_be(Role::Voter)
-            && member
-                .liveness
-                .alive_for_ms(view.now_ms)
-                .is_some_and(|ms| ms >= model.policy.stabilise_ms)
-    });
-    let healthy = view
+    let fit: Vec<_> = view
         .members
-        .keys()
-        .all(|id| model.nodes.get(id).is_some_and(|node| node.catch_up == CATCH_UP));
-    dead && spare && healthy && view.raft.voters.len() <= target.votes() && !view.raft.is_joint()
+        .iter()
+        .filter(|(id, member)| {
+            !view.raft.votes(id)
+                && member.storage_ok
+                && member.may_be(Role::Voter)
+                && member
+                    .liveness
+                    .alive_for_ms(view.now_ms)
+                    .is_some_and(|ms| ms >= ALIVE_MS)
+        })
+        .collect();
+    let ready = fit
+        .iter()
+        .any(|(_, member)| member.role == Role::Standby && member.lag == Some(0));
+    // Among workers the planner may have chosen one that is slow: nobody can know before.
+    let slow = fit
+        .iter()
+        .any(|(id, _)| model.nodes.get(id).is_none_or(|node| node.catch_up != CATCH_UP));
+    let spare = ready || (!fit.is_empty() && !slow);
+    dead && spare && view.raft.voters.len() <= target.votes() && !view.raft.is_joint()
 }

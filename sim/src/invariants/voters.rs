@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use revoada_core::MemberId;
-use revoada_core::model::Model;
+use revoada_core::model::{Happening, Model};
+use revoada_core::planner::Decision;
 use revoada_core::view::is_majority;
 
 use super::Broken;
@@ -51,6 +52,34 @@ impl Voters {
                 NAME,
                 format!("{} voters became {} at once", before.len(), after.len()),
             ));
+        }
+        Ok(())
+    }
+
+    /// An even number of voters is only passed through: two must be fit before an odd number grows.
+    pub(super) fn check_growth(&self, model: &Model, happenings: &[(u64, Happening)]) -> Result<(), Broken> {
+        for (_, what) in happenings {
+            let Happening::Decided(Decision::Begin(spec)) = what else {
+                continue;
+            };
+            let grows = spec.to.votes() && spec.replaces.is_none() && !model.raft.config.voters.contains(&spec.member);
+            let Some(view) = model
+                .raft
+                .leader
+                .filter(|_| grows)
+                .and_then(|leader| model.view(leader))
+            else {
+                continue;
+            };
+            let fit = view.members.iter().filter(|(id, member)| {
+                !view.raft.votes(id)
+                    && member.liveness.is_alive()
+                    && member.storage_ok
+                    && member.may_be(member.voting_role())
+            });
+            if view.raft.voters.len() % 2 == 1 && fit.count() < 2 {
+                return Err(Broken::new(NAME, format!("only one is fit: {}", model.describe(what))));
+            }
         }
         Ok(())
     }

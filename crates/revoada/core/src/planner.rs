@@ -82,6 +82,9 @@ pub fn preempt(view: &View, policy: &Policy) -> Option<Step> {
     if !member.may_be(spec.to) {
         return give_up("an operator holds the member back".to_owned());
     }
+    if !member.storage_ok {
+        return give_up("the member cannot write its log".to_owned());
+    }
     if !planner.has_quorum() {
         return None;
     }
@@ -263,8 +266,8 @@ impl<'a> Planner<'a> {
             .filter(move |(id, member)| !view.raft.votes(id) && member.may_be(role))
     }
 
-    /// Spares fit to take `role` now, best first: promoted by an operator, then standbys, then the zone with the
-    /// fewest voters (not counting `leaving`), then caught up, then longest alive, then by id.
+    /// Spares fit to take `role` now, best first: who is ready if it is urgent, promoted by an operator, standbys,
+    /// the zone with the fewest voters (not counting `leaving`), caught up, longest alive, then by id.
     fn candidates(&self, role: Role, damper: Damper, leaving: Option<&MemberId>) -> Vec<(MemberId, &'a MemberView)> {
         let mut zones = self.zone_counts(leaving);
         if role == Role::Standby {
@@ -287,7 +290,10 @@ impl<'a> Planner<'a> {
             .map(|(id, member)| (*id, member))
             .collect();
         fit.sort_by_key(|(id, member)| {
+            let ready = member.role == Role::Standby && self.is_caught_up(member);
             (
+                // When a seat has to change hands now, who can take it now goes first.
+                damper == Damper::Ignored && !ready,
                 !(is_pinned_voter(member) || (role == Role::Standby && member.hold.is_some())),
                 member.role != Role::Standby,
                 self.is_cooling(member),

@@ -123,12 +123,14 @@ impl Raft {
         } else {
             return false;
         }
-        // A configuration is in force from its append on, so it is what must commit itself.
-        let before = std::mem::replace(&mut self.config, after);
-        if !self.append(live, 1) {
-            self.config = before;
+        // A configuration is in force from its append on, so it is what must commit itself. If it can't, it stays
+        // in the leader's log and there is no quorum until it can: that is the harm a careless change does.
+        let able = self.leader.is_some() && self.has_quorum(live);
+        if !able {
             return false;
         }
+        self.config = after;
+        self.append(live, 1);
         if self.leader.is_some_and(|leader| !self.config.votes(&leader)) {
             self.leader = None;
         }
