@@ -1,6 +1,16 @@
 //! Tables and metadata-only shapes: what `kubectl get` asks for. Cells are printed per kind, one file per API group.
 
 mod age;
+mod apps;
+mod autoscaling;
+mod batch;
+mod core;
+mod flowcontrol;
+mod format;
+mod misc;
+mod networking;
+mod pod;
+mod storage;
 
 use std::borrow::Cow;
 
@@ -54,8 +64,16 @@ impl Row<'_> {
 
 /// The cells of one object, in the order of the resource's columns; `None` for kinds without a printer of their own.
 fn cells(group: &str, plural: &str, row: &Row<'_>) -> Option<Vec<Value>> {
-    let _ = (group, plural, row);
-    None
+    match group {
+        "" => core::cells(plural, row),
+        "apps" => apps::cells(plural, row),
+        "autoscaling" => autoscaling::cells(plural, row),
+        "batch" => batch::cells(plural, row),
+        "networking.k8s.io" | "discovery.k8s.io" => networking::cells(plural, row),
+        "storage.k8s.io" => storage::cells(plural, row),
+        "flowcontrol.apiserver.k8s.io" => flowcontrol::cells(plural, row),
+        _ => misc::cells(group, plural, row),
+    }
 }
 
 /// How much of the object a row carries.
@@ -187,6 +205,12 @@ fn table(
             let mut cells = cells(&resource.group, &resource.plural, &row).unwrap_or_else(|| generic(&columns, &row));
             cells.resize(columns.len(), "".into());
             out.insert("cells".into(), cells.into());
+            if resource.group.is_empty()
+                && resource.plural == "pods"
+                && let Some(conditions) = pod::conditions(object)
+            {
+                out.insert("conditions".into(), conditions);
+            }
         } else {
             out.insert("cells".into(), Value::Null);
         }
