@@ -12,9 +12,10 @@ mod rpc;
 
 pub use gossip::{Announcement, Everyone, Heard, Pulse};
 pub use known::{Known, Version};
+pub use member::write_atomically;
 pub use member::{
     AdminError, ApplicationFactory, CallHandler, ConsensusHandle, JoinDialer, JoinError, JoinIntent, Joined, Member,
-    MemberOptions, MemberTrust, NameWish, RecoverError, ReplicaPhase, Start, StartError, Status, join,
+    MemberOptions, MemberTrust, NameWish, RecoverError, RaftFigures, ReplicaPhase, Start, StartError, Status, join,
 };
 pub use raft::replica::{ReplicaError, Timing};
 pub use rpc::{JoinPeer, PeerStream, RpcError};

@@ -12,7 +12,7 @@ mod service;
 mod status;
 mod supervisor;
 mod sync;
-mod trust;
+pub(crate) mod trust;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ pub use admin::AdminError;
 pub use join::{JoinDialer, JoinError, JoinIntent, Joined, NameWish, join};
 pub use propose::ConsensusHandle;
 pub use recover::RecoverError;
-pub use status::{ChainStatus, FormationStatus, MemberStatus, Status, TransitionStatus};
-pub use trust::MemberTrust;
+pub use status::{RaftFigures, ChainStatus, FormationStatus, MemberStatus, Status, TransitionStatus};
+pub use trust::{MemberTrust, TrustFileError, write_atomically};
 
 use crate::gossip::{Announcement, Gossip, GossipError};
 use crate::known::Known;

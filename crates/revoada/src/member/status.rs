@@ -105,7 +105,34 @@ pub struct ChainStatus {
     pub sealed: u64,
 }
 
+/// Figures of this member's replica, for metrics.
+#[derive(Debug, Clone)]
+pub struct RaftFigures {
+    /// Index of the last log entry.
+    pub last_log_index: u64,
+    /// Index of the last applied entry.
+    pub applied_index: u64,
+    /// The durable log.
+    pub log: revoada_log::LogStats,
+}
+
 impl Member {
+    /// Figures of the replica, if this member has one.
+    pub fn raft_figures(&self) -> Option<RaftFigures> {
+        let replica = self.shared.running()?;
+        let metrics = replica.metrics();
+        Some(RaftFigures {
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: metrics.last_applied.map_or(0, |id| id.index),
+            log: replica.log_stats(),
+        })
+    }
+
+    /// Voters that are not heard of.
+    pub fn missing_voters(&self) -> Vec<MemberId> {
+        self.shared.missing_voters().0
+    }
+
     /// The present status.
     pub fn status(&self) -> Status {
         use revoada_core::consensus::Consensus;

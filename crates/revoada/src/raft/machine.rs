@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
-use revoada_core::command::{Command, RequestId};
+use revoada_core::command::Command;
 use revoada_core::consensus::{Application, ApplicationImage, LogPosition};
 use revoada_core::dedupe::{Dedupe, Lookup};
 use revoada_core::state::{MeshOutcome, MeshState};
@@ -260,14 +260,6 @@ impl Machine {
                 last_log_id: inner.last_applied,
                 membership: inner.membership.clone(),
             },
-        }
-    }
-
-    /// The id of a request that was answered already, if it is still remembered.
-    pub fn answered(&self, request: &RequestId) -> Option<Bytes> {
-        match self.shared.inner.lock().dedupe.lookup(request) {
-            Lookup::Duplicate(answer) => Some(answer),
-            _ => None,
         }
     }
 }

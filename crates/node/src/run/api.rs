@@ -1,0 +1,433 @@
+//! Where API requests go: to this member's own replica while it has one, else over the mesh to another's.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use engenho_engine::apiserver::authorizer::StoreAuthorizer;
+use engenho_engine::apiserver::{
+    ApiServer, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError, SealPolicy, Sealer, ServeOptions,
+    Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers, serve_stream,
+};
+use engenho_engine::pki::SecretSealer;
+use engenho_engine::store::{Store, StoreClient, StoreOptions};
+use http::{Method, Request, Response};
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::{Mutex, RwLock};
+use revoada::{ApplicationFactory, Member, ReplicaPhase};
+use revoada_core::MemberId;
+use revoada_core::consensus::Application;
+use revoada_core::env::{Clock, Entropy};
+use revoada_core::view::Liveness;
+use revoada_mesh::StreamClass;
+use tokio_util::sync::CancellationToken;
+
+use super::material::{Opened, Vault};
+use super::os::{OsClock, OsEntropy};
+
+/// How long the head of a forwarded answer may take; a write waits for consensus before that.
+const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How often a forwarded request looks whether its target still lives.
+const LIFE_CHECK: Duration = Duration::from_millis(250);
+
+/// A replica without a leader for this long serves what it has, marked as stale.
+const STALE_AFTER: Duration = Duration::from_secs(3);
+
+/// Makes a store for each time the replica opens.
+#[derive(Default)]
+pub struct Stores {
+    current: Mutex<Option<Arc<Store>>>,
+}
+
+impl Stores {
+    /// The store of the open replica.
+    pub fn current(&self) -> Option<Arc<Store>> {
+        self.current.lock().clone()
+    }
+}
+
+impl ApplicationFactory for Stores {
+    fn open(&self, dir: &Path) -> std::io::Result<Arc<dyn Application>> {
+        let store = Store::open(StoreOptions::with_history(dir.join("history")));
+        *self.current.lock() = Some(Arc::clone(&store));
+        Ok(store)
+    }
+
+    fn close(&self) {
+        *self.current.lock() = None;
+    }
+}
+
+/// The local API server while this member has a replica that can serve.
+#[derive(Default)]
+pub struct Local {
+    server: RwLock<Option<ApiServer>>,
+}
+
+impl Local {
+    /// The server, if there is one.
+    pub fn server(&self) -> Option<ApiServer> {
+        self.server.read().clone()
+    }
+}
+
+/// Seals with the cluster's keys.
+struct Seals(SecretSealer);
+
+impl Sealer for Seals {
+    fn seal(&self, key: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.0.seal(key, plaintext).map_err(|error| SealError::NoKey { reason: error.to_string() })
+    }
+
+    fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.0.open(key, sealed).map_err(|error| SealError::Damaged { reason: error.to_string() })
+    }
+}
+
+/// Lease heartbeats out of gossip.
+pub struct GossipHeartbeats(pub Member);
+
+impl Heartbeats for GossipHeartbeats {
+    fn heartbeats(&self) -> Vec<Heartbeat> {
+        let member = &self.0;
+        let (now_ms, unix_ms) = (member.now_ms(), OsClock.unix_ms());
+        let everyone = member.watch_everyone().borrow().clone();
+        let known = member.known();
+        let unix = |at_ms: u64| unix_ms.saturating_sub(now_ms.saturating_sub(at_ms));
+        known
+            .chain()
+            .admitted()
+            .iter()
+            .filter(|(_, admitted)| !admitted.witness)
+            .filter_map(|(id, admitted)| {
+                let heard = everyone.get(id)?;
+                let since_ms = match heard.liveness {
+                    Liveness::Alive { since_ms } | Liveness::Suspect { since_ms } => since_ms,
+                    Liveness::Dead { .. } | Liveness::Unknown => heard.heartbeat_ms,
+                };
+                Some(Heartbeat {
+                    node: admitted.name.clone(),
+                    holder: admitted.name.clone(),
+                    acquire_unix_ms: unix(since_ms),
+                    renew_unix_ms: unix(heard.heartbeat_ms),
+                    duration_s: 40,
+                })
+            })
+            .collect()
+    }
+}
+
+/// What every local server is given alike.
+#[derive(Clone)]
+pub struct Shared {
+    /// What `/version` says.
+    pub version: VersionInfo,
+    /// Who stands behind a bearer token.
+    pub tokens: Arc<dyn TokenAuthenticator>,
+}
+
+/// Opens the local server when the replica is ready, and ends it when there is none any more.
+pub async fn run_local(member: Member, stores: Arc<Stores>, vault: Arc<Vault>, local: Arc<Local>, shared: Shared, stop: CancellationToken) {
+    let mut phase = member.watch_phase();
+    let mut opening_since = None;
+    loop {
+        let now = *phase.borrow_and_update();
+        let opening = now == ReplicaPhase::Opening;
+        let since = *opening_since.get_or_insert_with(tokio::time::Instant::now);
+        if !opening {
+            opening_since = None;
+        }
+        let serve = now == ReplicaPhase::Ready || (opening && since.elapsed() > STALE_AFTER);
+        match (serve, local.server()) {
+            (true, None) => {
+                if let Err(error) = open(&member, &stores, &vault, &local, &shared).await {
+                    tracing::error!(error = %format!("{error:#}"), "the local API server cannot be opened");
+                }
+            }
+            (false, Some(server)) if now == ReplicaPhase::None => {
+                *local.server.write() = None;
+                server.drain();
+                tracing::info!("API requests are forwarded to another member from now on");
+            }
+            _ => {}
+        }
+        if now == ReplicaPhase::None && !member.known().config().contains(&member.id()) && !becoming(&member) {
+            vault.forget();
+        }
+        tokio::select! {
+            changed = phase.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    if let Some(server) = local.server.write().take() {
+        server.drain();
+    }
+}
+
+fn becoming(member: &Member) -> bool {
+    member.known().state().in_flight().is_some_and(|transition| transition.spec.member == member.id())
+}
+
+async fn open(member: &Member, stores: &Stores, vault: &Vault, local: &Local, shared: &Shared) -> anyhow::Result<()> {
+    let phase = member.watch_phase();
+    let Some(opened) = vault.fetch(member, || *phase.borrow() != ReplicaPhase::None).await? else { return Ok(()) };
+    let Some(store) = stores.current() else { return Ok(()) };
+    let server = ApiServer::new(deps(member, store, &opened, shared.clone()));
+    *local.server.write() = Some(server);
+    tracing::info!("API requests are served from this member's own replica");
+    Ok(())
+}
+
+fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> Deps {
+    let sealer = SecretSealer::new(opened.sealing_keys.clone(), Arc::new(|out: &mut [u8]| OsEntropy.fill(out)));
+    let names = member.clone();
+    Deps {
+        store: StoreClient::new(Arc::clone(&store), member.consensus()),
+        clock: Arc::new(OsClock),
+        entropy: Arc::new(OsEntropy),
+        authorizer: Arc::new(StoreAuthorizer::new(store)),
+        heartbeats: Arc::new(GossipHeartbeats(member.clone())),
+        seal: SealPolicy::secrets(Arc::new(Seals(sealer))),
+        member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
+        tokens: Some(shared.tokens),
+        version: shared.version,
+        options: Options { service_cidr: opened.stored.info.service_cidr.clone(), ..Options::default() },
+    }
+}
+
+/// A member's name, or the beginning of its id.
+pub fn member_name(member: &Member, id: &MemberId) -> String {
+    member.known().chain().member(id).map_or_else(|| id.short(), |admitted| admitted.name.clone())
+}
+
+/// Chooses the target of a request.
+pub struct Gate {
+    local: Arc<Local>,
+    remote: Arc<MeshApi>,
+}
+
+impl Gate {
+    /// Local first, else over the mesh.
+    pub fn new(local: Arc<Local>, remote: Arc<MeshApi>) -> Self {
+        Self { local, remote }
+    }
+
+    /// Whether a request would find somebody who serves it.
+    pub fn is_open(&self) -> bool {
+        self.local.server().is_some() || !self.remote.candidates().is_empty()
+    }
+}
+
+impl Router for Gate {
+    fn target(&self) -> Target {
+        if let Some(server) = self.local.server() {
+            return Target::Local(server);
+        }
+        if self.remote.candidates().is_empty() {
+            let (reason, missing) = self.remote.nobody();
+            return Target::Unavailable { reason, missing };
+        }
+        Target::Remote(Arc::clone(&self.remote) as Arc<dyn RemoteApi>)
+    }
+}
+
+/// The API of other members, over the mesh.
+pub struct MeshApi {
+    member: Member,
+    sessions: Mutex<HashMap<MemberId, SendRequest<Body>>>,
+}
+
+impl MeshApi {
+    /// Requests leave through `member`'s mesh.
+    pub fn new(member: Member) -> Self {
+        Self { member, sessions: Mutex::default() }
+    }
+
+    /// Live members whose replica serves, the nearest first.
+    fn candidates(&self) -> Vec<MemberId> {
+        let me = self.member.id();
+        let everyone = self.member.watch_everyone().borrow().clone();
+        let rtt: HashMap<MemberId, u64> =
+            self.member.mesh().peers().into_iter().filter_map(|peer| Some((peer.id, peer.rtt_ms?))).collect();
+        let mut found: Vec<_> = everyone
+            .iter()
+            .filter(|(id, heard)| **id != me && heard.liveness.is_alive() && heard.pulse.replica && heard.pulse.api_ready)
+            .map(|(id, _)| (rtt.get(id).copied().unwrap_or(u64::MAX), *id))
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn nobody(&self) -> (String, Vec<String>) {
+        let known = self.member.known();
+        let everyone = self.member.watch_everyone().borrow().clone();
+        let missing = known
+            .config()
+            .voters
+            .iter()
+            .filter(|id| !everyone.get(id).is_some_and(|heard| heard.liveness.is_alive()))
+            .map(|id| member_name(&self.member, id))
+            .collect();
+        ("no member with a replica answers".to_owned(), missing)
+    }
+
+    async fn session(&self, peer: MemberId) -> Result<SendRequest<Body>, String> {
+        if let Some(session) = self.sessions.lock().get(&peer)
+            && !session.is_closed()
+        {
+            return Ok(session.clone());
+        }
+        let stream = self.member.mesh().open(peer, StreamClass::Api).await.map_err(|error| error.to_string())?;
+        let (session, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        let stop = self.member.stop_token();
+        self.member.spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a session for API requests ended");
+                },
+                () = stop.cancelled() => {}
+            }
+        });
+        self.sessions.lock().insert(peer, session.clone());
+        Ok(session)
+    }
+
+    fn is_dead(&self, peer: &MemberId) -> bool {
+        let everyone = self.member.watch_everyone();
+        let everyone = everyone.borrow();
+        !everyone.get(peer).is_some_and(|heard| heard.liveness.is_alive())
+    }
+
+    async fn exchange(&self, peer: MemberId, mut session: SendRequest<Body>, request: Request<Body>) -> Result<Response<Body>, RemoteError> {
+        let name = member_name(&self.member, &peer);
+        let answer = session.send_request(request);
+        tokio::pin!(answer);
+        let started = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                answer = &mut answer => {
+                    return match answer {
+                        Ok(response) => Ok(response.map(engenho_engine::apiserver::body::boxed)),
+                        Err(error) => Err(RemoteError::Broken { member: name, reason: error.to_string() }),
+                    };
+                }
+                () = tokio::time::sleep(LIFE_CHECK) => {
+                    if self.is_dead(&peer) {
+                        self.sessions.lock().remove(&peer);
+                        return Err(RemoteError::Broken { member: name, reason: "it is not heard of any more".into() });
+                    }
+                    if started.elapsed() > HEAD_DEADLINE {
+                        return Err(RemoteError::Broken { member: name, reason: format!("no answer within {} s", HEAD_DEADLINE.as_secs()) });
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl RemoteApi for MeshApi {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, RemoteError> {
+        let (reason, missing) = self.nobody();
+        let mut last = RemoteError::Nobody { reason, missing };
+        let (parts, body) = request.into_parts();
+        // A read has no body worth keeping and may be asked of the next member; anything else is sent once.
+        let repeatable = matches!(parts.method, Method::GET | Method::HEAD);
+        let mut body = Some(body);
+        for peer in self.candidates() {
+            let session = match self.session(peer).await {
+                Ok(session) => session,
+                Err(reason) => {
+                    last = RemoteError::Unreachable { member: member_name(&self.member, &peer), reason };
+                    continue;
+                }
+            };
+            let Some(outgoing) = body.take() else { break };
+            let mut request = Request::new(if repeatable { engenho_engine::apiserver::body::empty() } else { outgoing });
+            *request.method_mut() = parts.method.clone();
+            *request.headers_mut() = parts.headers.clone();
+            request.headers_mut().remove(http::header::HOST);
+            // Names of one connection's transport, not of the request.
+            for name in [http::header::CONNECTION, http::header::TRANSFER_ENCODING, http::header::UPGRADE] {
+                request.headers_mut().remove(name);
+            }
+            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            *request.uri_mut() = match format!("http://member.mesh{path}").parse() {
+                Ok(uri) => uri,
+                Err(_) => return Err(RemoteError::Nobody { reason: format!("{path:?} cannot be forwarded"), missing: Vec::new() }),
+            };
+            match self.exchange(peer, session, request).await {
+                Ok(response) => return Ok(response),
+                Err(error) if repeatable => {
+                    body = Some(engenho_engine::apiserver::body::empty());
+                    last = error;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Serves requests that other members forward: their sender was authenticated at that member's door.
+#[derive(Clone)]
+struct Forwarded(Arc<Local>);
+
+impl tower::Service<Request<Body>> for Forwarded {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let server = self.0.server();
+        Box::pin(async move {
+            let Some(server) = server else {
+                return Ok(Status::unavailable("this member has no replica any more").into_response());
+            };
+            if let Some(identity) = identity_from_headers(request.headers_mut()) {
+                request.extensions_mut().insert(identity);
+            }
+            Ok(server.handle(request).await)
+        })
+    }
+}
+
+/// Accepts forwarded requests until the member stops.
+pub async fn serve_forwarded(member: Member, local: Arc<Local>, stop: CancellationToken) {
+    let Some(mut streams) = member.take_api_streams() else { return };
+    loop {
+        let next = tokio::select! {
+            next = streams.recv() => next,
+            () = stop.cancelled() => return,
+        };
+        let Some((peer, class, stream)) = next else { return };
+        if class != StreamClass::Api {
+            continue;
+        }
+        let service = Forwarded(Arc::clone(&local));
+        let stop = stop.clone();
+        member.spawn(async move {
+            if let Err(error) = serve_stream(stream, service, &ServeOptions::default(), stop).await {
+                tracing::debug!(peer = %peer.short(), %error, "a session of forwarded requests ended");
+            }
+        });
+    }
+}
