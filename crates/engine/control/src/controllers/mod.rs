@@ -1,0 +1,17 @@
+//! The controllers, one folder each.
+
+mod bootstrap;
+mod clusterroles;
+mod compaction;
+mod events;
+mod leases;
+mod namespaces;
+mod nodes;
+
+pub(crate) use bootstrap::Bootstrap;
+pub(crate) use clusterroles::ClusterRoles;
+pub(crate) use compaction::Compaction;
+pub(crate) use events::Events;
+pub(crate) use leases::Leases;
+pub(crate) use namespaces::Namespaces;
+pub(crate) use nodes::Nodes;
