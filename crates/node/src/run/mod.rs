@@ -325,7 +325,8 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         reason = halt(&mut halted) => Err(refused(reason)),
     };
     member.set_api_ready(false);
-    if let Err(error) = member.hand_over_leadership(Duration::from_secs(2)).await {
+    // Handing leadership over first: requests under way are answered by the next leader.
+    if let Err(error) = member.hand_over_leadership(Duration::from_secs(1)).await {
         tracing::info!(%error, "leadership was not handed over");
     }
     ending.cancel();

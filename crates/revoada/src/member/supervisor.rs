@@ -31,6 +31,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// Without a word from a leader for this long, a member that is in no configuration closes its replica.
 const LEADERLESS: Duration = Duration::from_millis(2_000);
 
+/// How long the consensus core may take to answer that it lives.
+const CORE_DEADLINE: Duration = Duration::from_millis(200);
+
 /// Pictures are written to disk at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -372,6 +375,12 @@ async fn follow_replica(shared: Arc<Shared>, replica: Arc<Replica>) {
         if let Err(fatal) = &state.running_state {
             shared.halt(format!("the replica stopped: {fatal}"));
         }
+        // A core that died without a word still says so when it is asked.
+        if let Ok(Err(fatal)) = tokio::time::timeout(CORE_DEADLINE, replica.raft.is_initialized()).await
+            && shared.running().is_some_and(|current| Arc::ptr_eq(&current, &replica))
+        {
+            shared.halt(format!("the replica stopped: {fatal}"));
+        }
         let caught_up = state.current_leader.is_some()
             && state.last_applied.map(|id| id.index) >= state.local_committed.map(|id| id.index)
             && replica.machine.known().borrow().is_some();
@@ -436,7 +445,7 @@ impl Member {
 
     /// Stops: hands leadership over if it can, closes the replica, ends every task. Bounded.
     pub async fn shutdown(&self) {
-        if let Err(error) = self.hand_over_leadership(Duration::from_secs(2)).await {
+        if let Err(error) = self.hand_over_leadership(Duration::from_secs(1)).await {
             tracing::info!(%error, "leadership was not handed over");
         }
         self.shared.stop.cancel();

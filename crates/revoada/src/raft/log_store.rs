@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds, RangeInclusive};
+use std::ops::{Bound, RangeBounds};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
@@ -98,42 +98,8 @@ impl RaftLogReader<TypeConfig> for LogStore {
         self.read_range(start..end, READ_BYTES_MAX)
     }
 
-    async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> io::Result<Vec<LogId>> {
-        key_log_ids(self, range)
-    }
-}
-
-/// First log id of each leader within the range, and the last one: found by bisection over terms.
-fn key_log_ids(store: &LogStore, range: RangeInclusive<LogId>) -> io::Result<Vec<LogId>> {
-    let (first, last) = range.into_inner();
-    let mut found = vec![first];
-    let mut stack = vec![(first, last)];
-    while let Some((low, high)) = stack.pop() {
-        if low.committed_leader_id() == high.committed_leader_id() || high.index <= low.index {
-            continue;
-        }
-        if high.index == low.index + 1 {
-            found.push(high);
-            continue;
-        }
-        let middle = low.index + (high.index - low.index) / 2;
-        let entry = store.read_range(middle..=middle, usize::MAX)?;
-        let Some(entry) = entry.first() else {
-            return Err(io::Error::other(format!(
-                "log entry {middle} is missing between {} and {}",
-                low.index, high.index
-            )));
-        };
-        let id = entry.log_id;
-        stack.push((id, high));
-        stack.push((low, id));
-    }
-    found.sort();
-    found.dedup_by(|b, a| a.committed_leader_id() == b.committed_leader_id());
-    if found.last() != Some(&last) {
-        found.push(last);
-    }
-    Ok(found)
+    // `get_key_log_ids` is the library's own: its documentation asks for the first entry of each leader, its code for
+    // the last one.
 }
 
 impl RaftLogStorage<TypeConfig> for LogStore {
