@@ -15,7 +15,7 @@ pub use known::{Known, Version};
 pub use member::write_atomically;
 pub use member::{
     AdminError, ApplicationFactory, CallHandler, ConsensusHandle, JoinDialer, JoinError, JoinIntent, Joined, Member,
-    MemberOptions, MemberTrust, NameWish, RecoverError, RaftFigures, ReplicaPhase, Start, StartError, Status, join,
+    MemberOptions, MemberTrust, NameWish, RaftFigures, RecoverError, ReplicaPhase, Start, StartError, Status, join,
 };
 pub use raft::replica::{ReplicaError, Timing};
 pub use rpc::{JoinPeer, PeerStream, RpcError};

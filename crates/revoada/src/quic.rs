@@ -18,8 +18,11 @@ pub struct QuicJoinDialer;
 impl JoinDialer for QuicJoinDialer {
     async fn dial(&self, address: &str, key: &SecretKey) -> Result<(MemberId, MeshStream), String> {
         let identity = Identity::from_secret(key.expose_bytes());
-        let resolved: Vec<SocketAddr> =
-            tokio::net::lookup_host(address).await.map_err(|error| format!("{address}: {error}"))?.take(4).collect();
+        let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
+            .await
+            .map_err(|error| format!("{address}: {error}"))?
+            .take(4)
+            .collect();
         let mut last = format!("{address} has no address");
         for candidate in resolved {
             match connect_join(&identity, candidate, None).await {
@@ -42,7 +45,10 @@ pub fn serve_joins(member: &Member, mesh: Arc<QuicMesh>, version: &str) {
                 () = stop.cancelled() => return,
             };
             let Some(incoming) = incoming else { return };
-            let peer = JoinPeer { member: incoming.peer, remote: incoming.remote };
+            let peer = JoinPeer {
+                member: incoming.peer,
+                remote: incoming.remote,
+            };
             if streams.send(PeerStream::new(incoming.stream, peer)).await.is_err() {
                 return;
             }

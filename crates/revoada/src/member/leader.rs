@@ -8,7 +8,7 @@ use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver as _;
 use revoada_core::MemberId;
 use revoada_core::command::MeshCommand;
-use revoada_core::planner::{Decision, plan};
+use revoada_core::planner::{Decision, plan, preempt};
 use revoada_core::state::MeshOutcome;
 use revoada_core::transition::{Phase, PhaseClock, ProgressView, Step, Transition, next_step};
 use revoada_core::view::{Observation, View};
@@ -140,14 +140,19 @@ async fn lead(shared: &Arc<Shared>, replica: &Arc<Replica>, term: u64) {
     }
 }
 
-/// One look at the cluster: advance the transition in flight, or decide.
+/// One look at the cluster: hand over, advance the transition in flight, or decide.
 async fn turn(
     shared: &Arc<Shared>,
     replica: &Arc<Replica>,
     picture: &Known,
     clocks: &mut Clocks,
 ) -> Result<(), String> {
+    let policy = &shared.options.policy;
     let view = view(shared, replica, picture);
+    let decisions = plan(&view, policy);
+    if let Some(hand_over @ Decision::TransferLeadership { .. }) = decisions.first() {
+        return decide(shared, replica, hand_over.clone()).await;
+    }
     if let Some(transition) = &view.in_flight {
         let matched = matched(replica, &transition.spec.member);
         let clock = clocks.of(transition, matched);
@@ -155,12 +160,14 @@ async fn turn(
             live: view.live(),
             lag: lag(replica, &transition.spec.member),
         };
-        let step = next_step(transition, &view.raft, &progress, clock, &shared.options.policy);
+        // A dead voter does not wait for a slow learner.
+        let step =
+            preempt(&view, policy).unwrap_or_else(|| next_step(transition, &view.raft, &progress, clock, policy));
         if step != Step::Wait {
             return carry_out(shared, replica, transition, step).await;
         }
     }
-    for decision in plan(&view, &shared.options.policy) {
+    for decision in decisions {
         decide(shared, replica, decision).await?;
     }
     Ok(())
@@ -265,16 +272,32 @@ async fn decide(shared: &Arc<Shared>, replica: &Arc<Replica>, decision: Decision
             propose(shared, MeshCommand::BeginTransition { spec }).await
         }
         Decision::FinishJoint { voters } => {
+            // Those that stop voting stay learners: whether they go is the next decision.
             change(
                 replica
                     .raft
-                    .change_membership(ChangeMembers::ReplaceAllVoters(voters), false),
+                    .change_membership(ChangeMembers::ReplaceAllVoters(voters), true),
             )
             .await
         }
         Decision::Forget { member, reason } => {
             tracing::info!(member = %member.short(), %reason, "removed from the Raft configuration");
-            remove_learner(replica, member).await
+            let raft = raft_view(&replica.metrics().membership_config);
+            if raft.votes(&member) {
+                let voters: BTreeSet<MemberId> = raft.voters.into_iter().filter(|voter| *voter != member).collect();
+                change(
+                    replica
+                        .raft
+                        .change_membership(ChangeMembers::ReplaceAllVoters(voters), false),
+                )
+                .await?;
+            }
+            let raft = raft_view(&replica.metrics().membership_config);
+            if raft.contains(&member) {
+                remove_learner(replica, member).await
+            } else {
+                Ok(())
+            }
         }
     }
 }

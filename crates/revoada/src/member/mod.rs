@@ -36,7 +36,7 @@ pub use admin::AdminError;
 pub use join::{JoinDialer, JoinError, JoinIntent, Joined, NameWish, join};
 pub use propose::ConsensusHandle;
 pub use recover::RecoverError;
-pub use status::{RaftFigures, ChainStatus, FormationStatus, MemberStatus, Status, TransitionStatus};
+pub use status::{ChainStatus, FormationStatus, MemberStatus, RaftFigures, Status, TransitionStatus};
 pub use trust::{MemberTrust, TrustFileError, write_atomically};
 
 use crate::gossip::{Announcement, Gossip, GossipError};

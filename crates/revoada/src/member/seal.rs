@@ -80,19 +80,35 @@ async fn round(shared: &Arc<Shared>, picture: &Known, blocks: Vec<(u64, Hash32)>
         .iter()
         .map(|(index, hash)| {
             let sealers = chain.sealers(*index).map(<[MemberId]>::to_vec).unwrap_or_default();
-            let mut block = Collecting { index: *index, hash: *hash, sealers, signatures: Vec::new() };
+            let mut block = Collecting {
+                index: *index,
+                hash: *hash,
+                sealers,
+                signatures: Vec::new(),
+            };
             block.add(shared.cluster, sign_seal(key, shared.cluster, *index, *hash));
             block
         })
         .collect();
     let peers = picture.members();
-    let mut asked: FuturesUnordered<_> =
-        peers.iter().filter(|id| **id != shared.me && !shared.is_dead(id)).map(|id| ask(shared, *id, &blocks)).collect();
+    let mut asked: FuturesUnordered<_> = peers
+        .iter()
+        .filter(|id| **id != shared.me && !shared.is_dead(id))
+        .map(|id| ask(shared, *id, &blocks))
+        .collect();
     while collecting.iter().any(|block| !block.complete()) {
-        let Some((peer, answer)) = asked.next().await else { break };
+        let Some((peer, answer)) = asked.next().await else {
+            break;
+        };
         for (block, raw) in collecting.iter_mut().zip(answer.unwrap_or_default()) {
             if let Ok(signature) = <[u8; 64]>::try_from(raw.as_ref()) {
-                block.add(shared.cluster, Signature { member: peer, signature });
+                block.add(
+                    shared.cluster,
+                    Signature {
+                        member: peer,
+                        signature,
+                    },
+                );
             }
         }
     }
@@ -100,12 +116,20 @@ async fn round(shared: &Arc<Shared>, picture: &Known, blocks: Vec<(u64, Hash32)>
     for block in collecting {
         let (index, wanted) = (block.index, seal_quorum(block.sealers.len()));
         if !block.complete() {
-            tracing::debug!(block = index, signatures = block.signatures.len(), wanted, "a block cannot be sealed yet");
+            tracing::debug!(
+                block = index,
+                signatures = block.signatures.len(),
+                wanted,
+                "a block cannot be sealed yet"
+            );
             complete = false;
             continue;
         }
         let seal = Seal::assemble(index, block.hash, block.signatures);
-        if let Err(error) = shared.propose_mesh(MeshCommand::Seal { seal }, Duration::from_secs(5)).await {
+        if let Err(error) = shared
+            .propose_mesh(MeshCommand::Seal { seal }, Duration::from_secs(5))
+            .await
+        {
             tracing::debug!(block = index, %error, "a seal could not be written down");
             complete = false;
         }

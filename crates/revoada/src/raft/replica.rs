@@ -103,6 +103,8 @@ impl Replica {
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_AFTER_ENTRIES),
             max_in_snapshot_log_to_keep: 1_000,
             enable_pre_vote: Some(true),
+            // The committed index is written lazily, so a restarted leader must be elected before it may answer reads.
+            enable_leader_restore: Some(false),
             api_channel_size: Some(4_096),
             notification_channel_size: Some(4_096),
             backoff: "50ms 100ms 200ms ...500ms".into(),

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use revoada::quic::{QuicJoinDialer, serve_joins};
 use revoada::{
-    Announcement, ApplicationFactory, CallHandler, JoinIntent, Known, Member, MemberOptions, MemberTrust, NameWish, Start, Status, Timing,
-    join,
+    Announcement, ApplicationFactory, CallHandler, JoinIntent, Known, Member, MemberOptions, MemberTrust, NameWish,
+    Start, Status, Timing, join,
 };
 use revoada_core::chain::Genesis;
 use revoada_core::consensus::{Application, ApplicationImage, Consensus, LogPosition, ProposeError};
@@ -86,7 +86,10 @@ struct OsClock;
 
 impl Clock for OsClock {
     fn unix_ms(&self) -> u64 {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_millis() as u64
     }
 }
 
@@ -95,7 +98,10 @@ struct CountingEntropy(AtomicU64);
 impl Entropy for CountingEntropy {
     fn fill(&self, out: &mut [u8]) {
         let seed = self.0.fetch_add(1, Ordering::Relaxed);
-        blake3::Hasher::new_derive_key("test entropy").update(&seed.to_le_bytes()).finalize_xof().fill(out);
+        blake3::Hasher::new_derive_key("test entropy")
+            .update(&seed.to_le_bytes())
+            .finalize_xof()
+            .fill(out);
     }
 }
 
@@ -113,7 +119,10 @@ pub fn key(n: u8) -> SecretKey {
 }
 
 fn boot() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64
 }
 
 impl Node {
@@ -132,17 +141,30 @@ impl Node {
     pub async fn join(root: &Path, n: u8, ticket: &Ticket) -> Result<Self, revoada::JoinError> {
         let intent = JoinIntent {
             ticket: ticket.clone(),
-            name: NameWish { name: format!("n{n}"), is_explicit: true },
+            name: NameWish {
+                name: format!("n{n}"),
+                is_explicit: true,
+            },
             witness: false,
             version: VERSION.into(),
         };
         let joined = join(&QuicJoinDialer, &key(n), &intent, &OsClock).await?;
-        Ok(Self::start(root, n, joined.known.clone(), Start::Continue(joined.known), joined.peers, "127.0.0.1:0").await)
+        Ok(Self::start(
+            root,
+            n,
+            joined.known.clone(),
+            Start::Continue(joined.known),
+            joined.peers,
+            "127.0.0.1:0",
+        )
+        .await)
     }
 
     /// Starts again from its own files, at another address.
     pub async fn restart(root: &Path, n: u8, listen: &str, peers: Vec<(MemberId, Vec<SocketAddr>)>) -> Self {
-        let (known, fenced) = MemberTrust::load(&root.join(format!("n{n}/member.bin"))).unwrap().unwrap();
+        let (known, fenced) = MemberTrust::load(&root.join(format!("n{n}/member.bin")))
+            .unwrap()
+            .unwrap();
         assert_eq!(fenced, None);
         Self::start(root, n, known.clone(), Start::Continue(known), peers, listen).await
     }
@@ -158,11 +180,26 @@ impl Node {
         let dir = root.join(format!("n{n}"));
         let key = key(n);
         let name = format!("n{n}");
-        let trust = Arc::new(MemberTrust::new(key.member_id(), &dir.join("member.bin"), known, VERSION, &name));
+        let trust = Arc::new(MemberTrust::new(
+            key.member_id(),
+            &dir.join("member.bin"),
+            known,
+            VERSION,
+            &name,
+        ));
         let boot = boot();
         let identity = Identity::from_secret(key.expose_bytes());
-        let mut config = MeshConfig::new(identity, listen.parse().unwrap(), trust.clone(), Arc::new(OsClock), boot);
-        config.discovery = Some(DiscoveryConfig { loopback_only: true, ..DiscoveryConfig::default() });
+        let mut config = MeshConfig::new(
+            identity,
+            listen.parse().unwrap(),
+            trust.clone(),
+            Arc::new(OsClock),
+            boot,
+        );
+        config.discovery = Some(DiscoveryConfig {
+            loopback_only: true,
+            ..DiscoveryConfig::default()
+        });
         let mesh = Arc::new(QuicMesh::bind(config).unwrap());
         for (id, addresses) in peers {
             mesh.update_addresses(id, addresses);
@@ -172,7 +209,12 @@ impl Node {
         let options = MemberOptions {
             key: key.clone(),
             dir: dir.clone(),
-            announcement: Announcement { name: name.clone(), addresses: mesh.own_addresses(), version: VERSION.into(), ..Default::default() },
+            announcement: Announcement {
+                name: name.clone(),
+                addresses: mesh.own_addresses(),
+                version: VERSION.into(),
+                ..Default::default()
+            },
             timing: Timing::default(),
             policy: Policy::default(),
             disk: Arc::new(revoada_log::OsDisk),
@@ -184,28 +226,50 @@ impl Node {
         };
         let member = Member::start(options, start, mesh.clone(), trust, boot).await.unwrap();
         serve_joins(&member, mesh.clone(), VERSION);
-        Node { member, mesh, lists, key, dir, name }
+        Node {
+            member,
+            mesh,
+            lists,
+            key,
+            dir,
+            name,
+        }
     }
 
     pub async fn put(&self, text: &str) -> Result<String, ProposeError> {
-        let applied = self.member.consensus().propose(Bytes::from(text.to_owned()), None, Duration::from_secs(10)).await?;
+        let applied = self
+            .member
+            .consensus()
+            .propose(Bytes::from(text.to_owned()), None, Duration::from_secs(10))
+            .await?;
         Ok(String::from_utf8_lossy(&applied.response).into_owned())
     }
 
     /// The list as this replica has it after a linearizable read.
     pub async fn list(&self) -> Vec<String> {
-        self.member.consensus().read_index(Duration::from_secs(10)).await.unwrap();
+        self.member
+            .consensus()
+            .read_index(Duration::from_secs(10))
+            .await
+            .unwrap();
         self.local_list().unwrap()
     }
 
     pub fn local_list(&self) -> Option<Vec<String>> {
         let list = self.lists.0.lock().clone()?;
         let list = list.0.lock();
-        Some(list.iter().map(|item| String::from_utf8_lossy(item).into_owned()).collect())
+        Some(
+            list.iter()
+                .map(|item| String::from_utf8_lossy(item).into_owned())
+                .collect(),
+        )
     }
 
     pub async fn ticket(&self) -> Ticket {
-        self.member.issue_ticket(OsClock.unix_ms() + 60_000, 10, false).await.unwrap()
+        self.member
+            .issue_ticket(OsClock.unix_ms() + 60_000, 10, false)
+            .await
+            .unwrap()
     }
 
     pub fn address(&self) -> (MemberId, Vec<SocketAddr>) {
@@ -227,7 +291,11 @@ pub async fn wait(node: &Node, what: &str, mut done: impl FnMut(&Status) -> bool
         if done(&status) {
             return status;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{}: not reached: {what}: {status:#?}", node.name);
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{}: not reached: {what}: {status:#?}",
+            node.name
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
