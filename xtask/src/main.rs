@@ -1,6 +1,8 @@
 //! Developer commands: `cargo xtask <command>`.
 
+mod bench;
 mod forge;
+mod golden;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -21,12 +23,18 @@ enum Command {
     Forge(forge::Args),
     /// Check the rules of the tree that compiler and clippy don't know.
     Tidy(tidy::Args),
+    /// Measure real processes and compare with what is promised.
+    Bench(bench::Args),
+    /// Replay recorded API requests against a member and count the answers that differ.
+    Golden(golden::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Forge(args) => forge::run(args),
         Command::Tidy(args) => tidy::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Golden(args) => golden::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
