@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::negotiate;
 use crate::options::FieldValidation;
+use crate::protobuf;
 use crate::status::Status;
 
 /// Group, version and kind that a body must be of.
@@ -44,6 +45,8 @@ pub enum Format {
     Json,
     /// YAML
     Yaml,
+    /// Kubernetes protobuf, with its envelope
+    Protobuf,
 }
 
 /// The format that the headers name.
@@ -51,6 +54,7 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Status> {
     match negotiate::content_type(headers).as_str() {
         "" | "application/json" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
         _ => Err(Status::unsupported_media_type(negotiate::OBJECT_TYPES)),
     }
 }
@@ -65,8 +69,16 @@ pub struct Parsed {
 }
 
 /// Reads a body without looking at its kind.
-pub fn parse(bytes: &Bytes, format: Format) -> Result<Parsed, String> {
+pub fn parse(bytes: &Bytes, format: Format, expected: &Expected<'_>) -> Result<Parsed, String> {
     match format {
+        Format::Protobuf => {
+            let value =
+                protobuf::object(bytes, expected.group, expected.version, expected.kind).map_err(|e| e.to_string())?;
+            Ok(Parsed {
+                value,
+                complaints: Vec::new(),
+            })
+        }
         Format::Json => {
             let decoded = decode::json(bytes).map_err(|e| e.to_string())?;
             Ok(Parsed {
@@ -93,7 +105,7 @@ pub fn decode_object(
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let parsed = parse(bytes, format).map_err(|error| {
+    let parsed = parse(bytes, format, expected).map_err(|error| {
         let kind = "couldn't get version/kind; json parse error";
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): {kind}: {error} ({})",

@@ -28,6 +28,7 @@ mod normalise;
 pub mod object;
 mod options;
 mod pipeline;
+mod protobuf;
 mod query;
 mod random;
 mod request;

@@ -17,6 +17,11 @@ use crate::{convert, negotiate, object, times};
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const CONFLICTS_MAX: usize = 8;
+const EXPECTED: codec::Expected<'static> = codec::Expected {
+    group: "",
+    version: "v1",
+    kind: "DeleteOptions",
+};
 /// Grace of a Pod that says nothing about it, seconds.
 const POD_GRACE_S: i64 = 30;
 
@@ -55,9 +60,10 @@ impl DeleteOptions {
         } else {
             let format = match negotiate::content_type(&context.headers).as_str() {
                 "application/yaml" => Format::Yaml,
+                "application/vnd.kubernetes.protobuf" => Format::Protobuf,
                 _ => Format::Json,
             };
-            let parsed = codec::parse(&bytes, format)
+            let parsed = codec::parse(&bytes, format, &EXPECTED)
                 .map_err(|e| Status::untyped(format!("couldn't get version/kind; json parse error: {e}")))?;
             let body = parsed.value;
             if let Some(kind) = body["kind"].as_str().filter(|k| !k.is_empty() && *k != "DeleteOptions") {

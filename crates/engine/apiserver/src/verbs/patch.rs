@@ -59,7 +59,12 @@ pub(crate) enum Patch {
 
 impl Patch {
     /// Reads the body as a patch; complaints about duplicate fields are added.
-    pub fn parse(kind: PatchType, bytes: &Bytes, complaints: &mut Vec<String>) -> Result<Self, Status> {
+    pub fn parse(
+        kind: PatchType,
+        bytes: &Bytes,
+        expected: &Expected<'_>,
+        complaints: &mut Vec<String>,
+    ) -> Result<Self, Status> {
         let patch = match kind {
             PatchType::Json => {
                 let patch = json_patch::parse(bytes).map_err(|e| refusal(&e))?;
@@ -77,7 +82,7 @@ impl Patch {
                 Self::Strategic(decoded.value)
             }
             PatchType::ApplyYaml => {
-                let parsed = codec::parse(bytes, Format::Yaml)
+                let parsed = codec::parse(bytes, Format::Yaml, expected)
                     .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
                 complaints.extend(parsed.complaints);
                 Self::Apply(parsed.value)
@@ -122,8 +127,8 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     let options = WriteOptions::read(&context.info.query, &context.headers, "PatchOptions", apply)?;
     let bytes = context.read_body().await?;
     let mut complaints = Vec::new();
-    let mut patch = Patch::parse(kind, &bytes, &mut complaints)?;
     let expected = Expected::of(&context.resource);
+    let mut patch = Patch::parse(kind, &bytes, &expected, &mut complaints)?;
     if let Patch::Apply(config) = &mut patch {
         codec::check_kind(config, &expected, &context.catalog)?;
         codec::drop_nulls(config);
