@@ -1,25 +1,170 @@
-//! What runs on the leader only.
+//! What runs on the leader only: the controllers, for exactly one term each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use revoada::Member;
+use engenho_engine::control::{
+    Capacity, ControlDeps, Controllers, Machine, Members, NodeFacts, NodeReport, NodeTaint, NodeVersions,
+};
+use engenho_engine::store::StoreClient;
+use parking_lot::Mutex;
+use revoada::{Heard, Member};
+use revoada_core::Role;
+use revoada_core::env::Clock;
+use revoada_core::view::Liveness;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::api::Local;
-use super::material::Vault;
+use super::announce::Extra;
+use super::api::{Local, Stores};
+use super::os::OsClock;
 
-/// Follows leadership.
-pub async fn run(member: Member, local: Arc<Local>, _vault: Arc<Vault>, stop: CancellationToken) {
+/// Pods that upstream's kubelet takes at most unless told otherwise.
+const PODS_MAX: u64 = 110;
+
+/// How often leadership is looked at while the local server is not there yet.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the controllers of a term may take to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Starts the controllers when this member begins to lead, and stops them when it ends.
+pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, stop: CancellationToken) {
     let mut leadership = member.watch_leadership();
     loop {
         let term = *leadership.borrow_and_update();
-        if let (Some(term), Some(server)) = (term, local.server()) {
-            match engenho_engine::apiserver::bootstrap(&server, Some(term)).await {
-                Ok(created) => tracing::info!(created, "bootstrapped"),
-                Err(error) => tracing::warn!(?error, "bootstrap"),
+        if let (Some(term), Some(api), Some(store)) = (term, local.server(), stores.current()) {
+            let ending = stop.child_token();
+            let tasks = TaskTracker::new();
+            let facts = Arc::new(Facts::new(member.clone()));
+            tasks.spawn(Arc::clone(&facts).follow(ending.clone()));
+            let deps = ControlDeps {
+                api,
+                store: StoreClient::new(store, member.consensus()),
+                members: facts,
+                clock: Arc::new(OsClock),
+                term,
+            };
+            let _controllers = Controllers::start(deps, ending.clone(), &tasks);
+            tokio::select! {
+                _ = leadership.wait_for(|now| *now != Some(term)) => {}
+                () = stop.cancelled() => {}
             }
-            tokio::select! { _ = leadership.changed() => {}, () = stop.cancelled() => return }
+            ending.cancel();
+            tasks.close();
+            if tokio::time::timeout(STOP_DEADLINE, tasks.wait()).await.is_err() {
+                tracing::warn!(term, "controllers did not stop in time; the fence of their term keeps them from writing");
+            }
         }
-        tokio::select! { _ = leadership.changed() => {}, () = stop.cancelled() => return, () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {} }
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(PAUSE), if term.is_some() => {}
+            () = stop.cancelled() => return,
+        }
     }
+}
+
+/// Facts of the members out of replicated state and gossip.
+struct Facts {
+    member: Member,
+    nodes: Mutex<Vec<NodeFacts>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Facts {
+    fn new(member: Member) -> Self {
+        let nodes = gather(&member);
+        Self { member, nodes: Mutex::new(nodes), changes: watch::Sender::new(0) }
+    }
+
+    /// Counts a change only when a fact differs: gossip moves all the time.
+    async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut known = self.member.watch_known();
+        let mut everyone = self.member.watch_everyone();
+        loop {
+            tokio::select! {
+                changed = known.changed() => if changed.is_err() { return },
+                changed = everyone.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            let fresh = gather(&self.member);
+            let mut nodes = self.nodes.lock();
+            if *nodes != fresh {
+                *nodes = fresh;
+                self.changes.send_modify(|count| *count += 1);
+            }
+        }
+    }
+}
+
+impl Members for Facts {
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn nodes(&self) -> Vec<NodeFacts> {
+        self.nodes.lock().clone()
+    }
+}
+
+fn gather(member: &Member) -> Vec<NodeFacts> {
+    let known = member.known();
+    let everyone = member.watch_everyone().borrow().clone();
+    let (now_ms, unix_ms) = (member.now_ms(), OsClock.unix_ms());
+    known
+        .chain()
+        .admitted()
+        .iter()
+        .map(|(id, admitted)| {
+            let heard = everyone.get(id);
+            let liveness = heard.map_or(Liveness::Unknown, |heard| heard.liveness);
+            let since_ms = match liveness {
+                Liveness::Alive { since_ms } | Liveness::Suspect { since_ms } | Liveness::Dead { since_ms } => Some(since_ms),
+                Liveness::Unknown => None,
+            };
+            // To the second, so that reading two clocks one after the other does not look like a change.
+            let since = since_ms.map_or(0, |at_ms| unix_ms.saturating_sub(now_ms.saturating_sub(at_ms)) / 1000 * 1000);
+            NodeFacts {
+                name: admitted.name.clone(),
+                member_id: *id,
+                role: known.role(id).unwrap_or(Role::Worker),
+                is_alive: !matches!(liveness, Liveness::Dead { .. }),
+                liveness_since_unix_ms: since,
+                pod_cidr: None,
+                report: heard.and_then(report),
+            }
+        })
+        .collect()
+}
+
+fn report(heard: &Heard) -> Option<NodeReport> {
+    let announcement = &heard.announcement;
+    if announcement.name.is_empty() {
+        return None;
+    }
+    let extra: Extra = serde_json::from_str(&announcement.extra).unwrap_or_default();
+    Some(NodeReport {
+        internal_addresses: extra.ips,
+        hostname: extra.hostname,
+        zone: (!announcement.zone.is_empty()).then(|| announcement.zone.clone()),
+        labels: extra.labels,
+        taints: extra.taints.into_iter().map(|(key, value, effect)| NodeTaint { key, value, effect }).collect(),
+        capacity: Capacity {
+            cpu_milli: extra.cpu_milli,
+            memory_bytes: extra.memory_bytes,
+            pods: PODS_MAX,
+            ephemeral_bytes: extra.disk_bytes,
+        },
+        machine: Machine {
+            os: "linux".to_owned(),
+            arch: extra.architecture,
+            kernel: extra.kernel,
+            os_image: extra.os_image,
+            machine_id: extra.machine_id,
+            system_uuid: String::new(),
+            boot_id: extra.boot_id,
+        },
+        versions: NodeVersions { kubelet: format!("{}+engenho{}", super::KUBERNETES_VERSION, announcement.version), runtime: None },
+    })
 }

@@ -242,7 +242,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let _guard = ending.clone().drop_guard();
     member.spawn(api::run_local(member.clone(), Arc::clone(&stores), Arc::clone(&vault), Arc::clone(&local), api::Shared { version, tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator> }, ending.clone()));
     member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), ending.clone()));
-    member.spawn(leader::run(member.clone(), Arc::clone(&local), Arc::clone(&vault), ending.clone()));
+    member.spawn(leader::run(member.clone(), Arc::clone(&local), Arc::clone(&stores), ending.clone()));
     member.spawn(remember_peers(Arc::clone(mesh), data_dir.join("peers.json"), ending.clone()));
 
     let lifetime = Duration::from_secs(config.certificate_lifetime_s);
