@@ -106,8 +106,9 @@ impl Loop {
                 Err(error) => {
                     let pause = backoff(failures);
                     failures = failures.saturating_add(1);
-                    if error.is_conflict() && failures <= 3 {
-                        tracing::debug!(controller = C::NAME, %error, "somebody else was faster");
+                    // A conflict mends itself; of a lasting failure it's enough to hear now and then.
+                    if !failures.is_power_of_two() || error.is_conflict() && failures <= 3 {
+                        tracing::debug!(controller = C::NAME, %error, failures, "a pass failed and is repeated");
                     } else {
                         tracing::warn!(controller = C::NAME, %error, failures, "a pass failed and is repeated");
                     }

@@ -23,13 +23,13 @@ pub(crate) struct Compaction {
 
 impl Compaction {
     pub fn new(deps: &ControlDeps) -> Self {
-        Self::within(deps, COMPACTION_WINDOW)
+        Self::within(deps.store.clone(), deps.term, COMPACTION_WINDOW)
     }
 
-    pub fn within(deps: &ControlDeps, window: Duration) -> Self {
+    fn within(store: StoreClient, term: u64, window: Duration) -> Self {
         Self {
-            store: deps.store.clone(),
-            term: deps.term,
+            store,
+            term,
             window,
             begun: Instant::now(),
             samples: RevisionSamples::default(),
@@ -52,5 +52,45 @@ impl Controller for Compaction {
             }
         }
         Ok(Next::After(self.window / 20))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engenho_store::{Op, StoreOptions, Txn, testing};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_busy_store_is_compacted_and_an_idle_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = testing::client_with(StoreOptions::with_history(dir.path()));
+        let mut compaction = Compaction::within(store.clone(), 1, Duration::from_millis(200));
+        let deadline = Instant::now() + Duration::from_secs(8);
+        let mut writes = 0;
+        while store.store.compacted() < 2 {
+            assert!(Instant::now() < deadline, "never compacted");
+            let txn = Txn {
+                success: vec![Op::put("k", format!("{writes}"))],
+                ..Txn::default()
+            };
+            store.txn(txn, None, DEADLINE).await.unwrap();
+            writes += 1;
+            let Next::After(wait) = compaction.reconcile().await.unwrap() else {
+                panic!()
+            };
+            tokio::time::sleep(wait).await;
+        }
+        assert!(store.store.compacted() < store.store.revision());
+
+        // A read index tells the log's length: idle passes add nothing to it.
+        let mut compaction = Compaction::within(store.clone(), 1, Duration::from_millis(20));
+        store.compact(store.store.revision(), None, DEADLINE).await.unwrap();
+        let before = store.linearizable(DEADLINE).await.unwrap();
+        for _ in 0..50 {
+            compaction.reconcile().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(store.linearizable(DEADLINE).await.unwrap(), before);
     }
 }

@@ -50,3 +50,47 @@ impl Controller for Leases {
         Ok(Next::After(if leases.is_empty() { IDLE_TICK } else { TICK }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use engenho_store::{Op, Txn, testing};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_expired_lease_takes_its_keys_along() {
+        let store = testing::client();
+        let mut leases = Leases {
+            store: store.clone(),
+            term: 1,
+            begun: Instant::now(),
+            clock: LeaseClock::default(),
+        };
+        assert_eq!(leases.reconcile().await.unwrap(), Next::After(IDLE_TICK));
+        let id = store.lease_grant(0, 60, DEADLINE).await.unwrap();
+        let put = Op::Put {
+            key: Bytes::from_static(b"k"),
+            value: Bytes::from_static(b"v"),
+            lease: id,
+            prev_kv: false,
+            revision_splice: None,
+        };
+        let txn = Txn {
+            success: vec![put],
+            ..Txn::default()
+        };
+        store.txn(txn, None, DEADLINE).await.unwrap();
+        assert_eq!(leases.reconcile().await.unwrap(), Next::After(TICK));
+        leases.begun = leases.begun.checked_sub(Duration::from_secs(50)).unwrap();
+        leases.reconcile().await.unwrap();
+        assert!(store.store.get(b"k").is_some());
+
+        leases.begun = leases.begun.checked_sub(Duration::from_secs(20)).unwrap();
+        leases.term = 2;
+        assert!(leases.reconcile().await.is_err(), "another term's write is refused");
+        leases.term = 1;
+        leases.reconcile().await.unwrap();
+        assert_eq!((store.store.get(b"k"), store.store.leases()), (None, vec![]));
+    }
+}

@@ -114,3 +114,79 @@ fn delete(key: Bytes) -> Op {
         prev_kv: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use engenho_store::testing;
+
+    use super::*;
+    use crate::times;
+
+    struct TestClock(AtomicU64);
+
+    impl Clock for TestClock {
+        fn unix_ms(&self) -> u64 {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn old_events_go_and_young_ones_stay() {
+        let store = testing::client();
+        let clock = Arc::new(TestClock(AtomicU64::new(10_000_000)));
+        let mut events = Events {
+            store: store.clone(),
+            clock: clock.clone(),
+            term: 1,
+            prefix: "/registry/core/events/".into(),
+            known: BTreeMap::new(),
+        };
+        events.reconcile().await.unwrap();
+        assert_eq!(store.store.revision(), 1);
+
+        let put = |key: String, at: u64| {
+            let event = format!(r#"{{"metadata":{{"creationTimestamp":"{}"}}}}"#, times::text(at));
+            let txn = Txn {
+                success: vec![Op::put(key, event)],
+                ..Txn::default()
+            };
+            let store = store.clone();
+            async move { store.txn(txn, None, DEADLINE).await.unwrap() }
+        };
+        for number in 0..250 {
+            put(format!("/registry/core/events/a/{number}"), 10_000_000).await;
+        }
+        put("/registry/core/events/a/young".into(), 12_000_000).await;
+        put("/registry/core/eventsource/a/x".into(), 0).await;
+        let revision = store.store.revision();
+        events.reconcile().await.unwrap();
+        assert_eq!((store.store.revision(), events.known.len()), (revision, 251));
+
+        // One of them changes: it begins anew.
+        put("/registry/core/events/a/7".into(), 13_000_000).await;
+        clock.0.store(14_000_000, Ordering::SeqCst);
+        events.reconcile().await.unwrap();
+        assert_eq!(store.store.revision(), revision + 1 + 3);
+        let left = store
+            .store
+            .range(&RangeRequest::new(KeyRange::prefix("/registry/core/")))
+            .unwrap();
+        let keys: Vec<_> = left
+            .kvs
+            .iter()
+            .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
+            .collect();
+        let expected = ["events/a/7", "events/a/young", "eventsource/a/x"].map(|key| format!("/registry/core/{key}"));
+        assert_eq!(keys, expected);
+
+        clock.0.store(90_000_000, Ordering::SeqCst);
+        events.term = 2;
+        assert!(events.reconcile().await.is_err(), "another term's write is refused");
+        events.term = 1;
+        events.reconcile().await.unwrap();
+        events.reconcile().await.unwrap();
+        assert!(events.known.is_empty());
+    }
+}

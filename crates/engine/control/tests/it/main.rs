@@ -1,0 +1,6 @@
+//! The controllers against a real API server and a consensus of one.
+
+mod namespaces;
+mod nodes;
+mod terms;
+mod world;
