@@ -1,3 +1,5 @@
+//! Tests of what a Node should be.
+
 use proptest::prelude::*;
 use revoada_core::MemberId;
 
