@@ -431,7 +431,7 @@ impl Status {
         };
         Self::plain(503, "ServiceUnavailable", message)
             .with_causes(missing.iter().map(cause).collect())
-            .retry_after(5)
+            .retry_after(1)
     }
 
     /// 504: the write may or may not happen. No advice to retry: clients would repeat it blindly.

@@ -74,6 +74,7 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
     let beginning = begin(&config, &key, stored, &vault, progress.as_ref()).await?;
 
     let name = beginning.name;
+    let witness = beginning.known.chain().member(&me).is_some_and(|admitted| admitted.witness);
     let trust = Arc::new(MemberTrust::new(me, &member_file, beginning.known, VERSION, &name));
     let book_path = data_dir.join("peers.json");
     let mut mesh_config = MeshConfig::new(
@@ -100,7 +101,7 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
     let announcement = Announcement {
         name: name.clone(),
         addresses: own.mesh.clone(),
-        api: api_url.clone(),
+        api: if witness { String::new() } else { api_url.clone() },
         zone: config.zone.clone(),
         version: VERSION.to_owned(),
         extra: serde_json::to_string(&announce::Extra::find(&config, &own))?,
@@ -240,7 +241,10 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let tokens = Arc::new(Tokens::read(config)?);
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
-    member.spawn(api::run_local(member.clone(), Arc::clone(&stores), Arc::clone(&vault), Arc::clone(&local), api::Shared { version, tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator> }, ending.clone()));
+    let witness = member.known().chain().member(&member.id()).is_some_and(|admitted| admitted.witness);
+if !witness {
+        member.spawn(api::run_local(member.clone(), Arc::clone(&stores), Arc::clone(&vault), Arc::clone(&local), api::Shared { version, tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator> }, ending.clone()));
+    }
     member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), ending.clone()));
     member.spawn(leader::run(member.clone(), Arc::clone(&local), Arc::clone(&stores), ending.clone()));
     member.spawn(remember_peers(Arc::clone(mesh), data_dir.join("peers.json"), ending.clone()));
@@ -266,6 +270,15 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     }
 
     let mut halted = member.watch_halted();
+    if witness {
+        drop(api_listener);
+        progress.ready("a witness, which votes and serves no API", started.elapsed());
+        return tokio::select! {
+            () = stop.cancelled() => Ok(Ended::Stopped),
+            () = left.cancelled() => Ok(Ended::Left),
+            reason = halt(&mut halted) => Err(refused(reason)),
+        };
+    }
     let opened = async {
         progress.step("waiting for the cluster's authority");
         let info = vault.fetch_info(member).await?;
