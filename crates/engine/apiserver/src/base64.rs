@@ -22,7 +22,7 @@ pub fn encode_url(bytes: &[u8]) -> String {
 /// Encodes with the standard alphabet and padding (RFC 4648, section 4).
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = encode_url(bytes).replace('-', "+").replace('_', "/");
-    while out.len() % 4 != 0 {
+    while !out.len().is_multiple_of(4) {
         out.push('=');
     }
     out

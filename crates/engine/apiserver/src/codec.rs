@@ -105,17 +105,27 @@ pub fn decode_object(
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let parsed = parse(bytes, format, expected).map_err(|error| {
-        let kind = "couldn't get version/kind; json parse error";
+    let unreadable = |error: String| {
         Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {kind}: {error} ({})",
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
             expected.kind,
             summary(bytes)
         ))
-    })?;
+    };
+    let schema = catalog.schema(expected.group, expected.version, expected.kind);
+    let parsed = match (&schema, format) {
+        // Unknown and duplicate fields are told in the order of the document.
+        (Some(schema), Format::Json) => match decode::json_typed(bytes, schema) {
+            Ok(decoded) => Parsed {
+                value: decoded.value,
+                complaints: decoded.strict_errors,
+            },
+            Err(error) => return Err(unreadable(error.to_string())),
+        },
+        _ => parse(bytes, format, expected).map_err(unreadable)?,
+    };
     let mut value = parsed.value;
     check_kind(&mut value, expected, catalog)?;
-    let schema = catalog.schema(expected.group, expected.version, expected.kind);
     let refuse = |error: &str| {
         let (kind, version) = (expected.kind, expected.version);
         Status::bad_request(format!(

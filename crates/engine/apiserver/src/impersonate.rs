@@ -61,13 +61,13 @@ pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> R
         headers.remove(name);
     }
     permit(server, &who, &target)?;
-    if target.groups.is_empty() {
-        if let Some((namespace, _)) = service_account(&target.user) {
-            target.groups = vec![
-                "system:serviceaccounts".into(),
-                format!("system:serviceaccounts:{namespace}"),
-            ];
-        }
+    if target.groups.is_empty()
+        && let Some((namespace, _)) = service_account(&target.user)
+    {
+        target.groups = vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+        ];
     }
     if target.user == crate::identity::ANONYMOUS {
         if !target.in_group(UNAUTHENTICATED) {

@@ -55,8 +55,8 @@ pub(super) fn cells(plural: &str, row: &Row<'_>) -> Option<Vec<Value>> {
 }
 
 fn node(row: &Row<'_>) -> Vec<Value> {
-    let conditions = row.at("status.conditions").as_array().into_iter().flatten();
-    let ready = conditions.filter(|c| c["type"] == "Ready").next_back();
+    let mut conditions = row.at("status.conditions").as_array().into_iter().flatten();
+    let ready = conditions.rfind(|c| c["type"] == "Ready");
     let mut status = match ready.map(|c| c["status"] == "True") {
         Some(true) => "Ready",
         Some(false) => "NotReady",

@@ -94,11 +94,7 @@ pub fn access_modes(list: &Value) -> String {
     };
     let have = texts(list);
     let order = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
-    let sorted: Vec<&str> = order
-        .iter()
-        .filter(|mode| have.contains(*mode))
-        .map(|mode| short(mode))
-        .collect();
+    let sorted: Vec<&str> = order.iter().filter(|mode| have.contains(*mode)).map(short).collect();
     sorted.join(",")
 }
 

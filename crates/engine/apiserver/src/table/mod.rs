@@ -12,8 +12,6 @@ mod networking;
 mod pod;
 mod storage;
 
-use std::borrow::Cow;
-
 use engenho_catalog::table::{Column, columns};
 use serde_json::{Map, Value, json};
 
@@ -159,11 +157,7 @@ pub(crate) fn wrong_list_shape(context: &Context) -> Status {
 /// The internal type that upstream's text names: `core.ConfigMap`.
 fn go_type(context: &Context) -> String {
     let group = context.resource.group.split('.').next().unwrap_or_default();
-    let package: Cow<'_, str> = match group {
-        "" => "core".into(),
-        "rbac" | "apps" | "batch" | "policy" => group.to_owned().into(),
-        other => other.to_owned().into(),
-    };
+    let package = if group.is_empty() { "core" } else { group };
     format!("{package}.{}", context.resource.kind)
 }
 

@@ -309,12 +309,13 @@ impl Watch {
         if end_of_state {
             bookmark["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        if !is_custom(resource) && matches!(self.context.output.shape, Shape::Object) {
-            if let Some(schema) = resource.schema() {
-                for part in ["spec", "status"] {
-                    if schema.property(part).and_then(|p| p.default().cloned()).is_some() {
-                        bookmark[part] = json!({});
-                    }
+        if !is_custom(resource)
+            && matches!(self.context.output.shape, Shape::Object)
+            && let Some(schema) = resource.schema()
+        {
+            for part in ["spec", "status"] {
+                if schema.property(part).and_then(|p| p.default().cloned()).is_some() {
+                    bookmark[part] = json!({});
                 }
             }
         }

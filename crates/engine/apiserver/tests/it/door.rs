@@ -1,0 +1,230 @@
+//! The door over real TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engenho_apiserver::{
+    ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, Identity, Router, Target, TokenAuthenticator, TokenError,
+};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Fixed, World};
+
+struct Local(ApiServer);
+
+impl Router for Local {
+    fn target(&self) -> Target {
+        Target::Local(self.0.clone())
+    }
+}
+
+struct Nobody;
+
+impl Router for Nobody {
+    fn target(&self) -> Target {
+        Target::Unavailable {
+            reason: "no replica".into(),
+            missing: vec!["web-2".into()],
+        }
+    }
+}
+
+struct OneToken;
+
+#[async_trait]
+impl TokenAuthenticator for OneToken {
+    async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
+        if token == "good" {
+            return Ok(Identity {
+                user: "bot".into(),
+                ..Identity::default()
+            });
+        }
+        Err(TokenError::Invalid {
+            reason: "unknown".into(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct OneCertificate(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for OneCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+struct Authority {
+    der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        let der = params.self_signed(&key).expect("a certificate").der().clone();
+        Self {
+            der,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn leaf(&self, name: &str, group: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec!["localhost".into()]).expect("names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.extended_key_usages = vec![
+            rcgen::ExtendedKeyUsagePurpose::ClientAuth,
+            rcgen::ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+        let der = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate")
+            .der()
+            .clone();
+        (der, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+}
+
+struct Listening {
+    address: std::net::SocketAddr,
+    authority: Authority,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn listen(router: Arc<dyn Router>) -> Listening {
+    let authority = Authority::new();
+    let (der, key) = authority.leaf("apiserver", "x");
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
+    let deps = DoorDeps {
+        certificates: Arc::new(OneCertificate(Arc::new(CertifiedKey::new(vec![der], key)))),
+        client_roots: Arc::new(ClientRoots::new([authority.der.as_ref()]).expect("roots")),
+        tokens: Arc::new(OneToken),
+        router,
+        clock: Arc::new(Fixed),
+    };
+    let options = DoorOptions {
+        drain_timeout: Duration::from_secs(1),
+        ..DoorOptions::default()
+    };
+    let door = Door::new(deps, options).expect("a door");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn({
+        let stop = stop.clone();
+        async move { door.serve(listener, stop).await }
+    });
+    Listening {
+        address,
+        authority,
+        stop,
+        task,
+    }
+}
+
+impl Listening {
+    async fn get(
+        &self,
+        client: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+        headers: &str,
+        body: &str,
+    ) -> String {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.authority.der.clone()).expect("a root");
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let config = match client {
+            Some((der, key)) => builder.with_client_auth_cert(vec![der], key).expect("a certificate"),
+            None => builder.with_no_client_auth(),
+        };
+        let stream = TcpStream::connect(self.address).await.expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .expect("a handshake");
+        let head = format!(
+            "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        stream.write_all(body.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+        let _ = read.expect("in time");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+const REVIEW: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+
+#[tokio::test]
+async fn credentials_become_identities() {
+    let w = World::new().await;
+    let door = listen(Arc::new(Local(w.api.clone()))).await;
+    let alice = door.get(Some(door.authority.leaf("alice", "devs")), "", REVIEW).await;
+    assert!(
+        alice.starts_with("HTTP/1.1 201") && alice.contains("alice") && alice.contains("devs"),
+        "{alice}"
+    );
+    let bot = door.get(None, "authorization: Bearer good\r\n", REVIEW).await;
+    assert!(bot.contains("\"bot\"") && bot.contains("system:authenticated"), "{bot}");
+    let wrong = door.get(None, "authorization: Bearer bad\r\n", REVIEW).await;
+    assert!(wrong.starts_with("HTTP/1.1 401"), "{wrong}");
+    let forged = door
+        .get(
+            None,
+            "x-engenho-user: root\r\nx-engenho-group: system:masters\r\n",
+            REVIEW,
+        )
+        .await;
+    assert!(
+        forged.starts_with("HTTP/1.1 403") && forged.contains("system:anonymous"),
+        "{forged}"
+    );
+    let stranger = Authority::new().leaf("alice", "devs");
+    let foreign = door.get(Some(stranger), "", REVIEW).await;
+    assert!(foreign.starts_with("HTTP/1.1 401"), "{foreign}");
+    door.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), door.task)
+        .await
+        .expect("drained")
+        .expect("no panic");
+}
+
+#[tokio::test]
+async fn garbage_and_nobody_get_answers() {
+    let door = listen(Arc::new(Nobody)).await;
+    let mut raw = TcpStream::connect(door.address).await.expect("a connection");
+    raw.write_all(&[0xff; 4096]).await.expect("sent");
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(5), raw.read_to_end(&mut rest))
+        .await
+        .expect("closed in time");
+    let answer = door.get(None, "", REVIEW).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("web-2"),
+        "{answer}"
+    );
+    let long = door.get(None, "x: y\r\n", &"a".repeat((3 << 20) + 10)).await;
+    assert!(long.starts_with("HTTP/1.1 413"), "{}", &long[..long.len().min(200)]);
+}

@@ -1,0 +1,99 @@
+//! No quorum, unknown outcomes, too much.
+
+use bytes::Bytes;
+use engenho_apiserver::Options;
+use http_body_util::BodyExt;
+use revoada_core::MemberId;
+use revoada_core::consensus::ProposeError;
+use serde_json::{Value, json};
+
+use crate::harness::{World, config_map, request};
+
+const CMS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn without_quorum_writes_name_the_missing_and_reads_are_stale() {
+    let w = World::new().await;
+    w.call("POST", CMS, Some(config_map("a"))).await;
+    let missing = vec![MemberId([7; 32])];
+    w.consensus
+        .fail_with(Some(ProposeError::NoQuorum { missing, voters: 3 }));
+
+    let response = w
+        .send(request("POST", CMS, "application/json", Some(config_map("b"))))
+        .await;
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    let status: Value = serde_json::from_slice(&bytes).expect("JSON");
+    assert!(
+        status["message"].as_str().expect("a text").contains("web-2"),
+        "{status}"
+    );
+    assert_eq!(status["details"]["causes"][0]["field"], "web-2");
+
+    let response = w
+        .send(request("GET", &format!("{CMS}/a"), "application/json", None))
+        .await;
+    assert_eq!(response.status(), 200);
+    let warning = response.headers()["warning"].to_str().expect("text");
+    assert!(warning.starts_with("299 engenho \"stale read:"), "{warning}");
+    assert_eq!(w.call("GET", "/readyz", None).await.0, 500);
+
+    w.consensus.fail_with(None);
+    assert_eq!(w.call("POST", CMS, Some(config_map("b"))).await.0, 201);
+    let response = w
+        .send(request("GET", &format!("{CMS}/a"), "application/json", None))
+        .await;
+    assert!(!response.headers().contains_key("warning"));
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_no_invitation_to_repeat() {
+    let w = World::new().await;
+    w.consensus.fail_with(Some(ProposeError::Unknown { waited_ms: 9 }));
+    let response = w
+        .send(request("POST", CMS, "application/json", Some(config_map("b"))))
+        .await;
+    assert_eq!(response.status(), 504);
+    assert!(!response.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn large_bodies_are_refused() {
+    let w = World::new().await;
+    let mut large = request("POST", CMS, "application/json", None);
+    *large.body_mut() = engenho_apiserver::body::full(Bytes::from(vec![b' '; (3 << 20) + 1]));
+    assert_eq!(w.send(large).await.status(), 413);
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_bounded() {
+    let w = World::with(Options {
+        requests_max: 0,
+        ..Options::default()
+    })
+    .await;
+    let (code, status) = w.call("GET", CMS, None).await;
+    assert_eq!((code, &status["reason"]), (429, &json!("TooManyRequests")));
+    assert_eq!(w.call("GET", "/livez", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn garbage_gets_a_status() {
+    let w = World::new().await;
+    for (method, path, code) in [
+        ("GET", "/api/v1/nothings", 404),
+        ("GET", "/apis/nope/v1/x", 404),
+        ("PUT", CMS, 405),
+        ("POST", "/api/v1/configmaps", 405),
+        ("PATCH", "/api/v1/namespaces/default/configmaps/x", 415),
+        ("GET", "/api/v1/namespaces/default/configmaps?limit=x", 400),
+        ("GET", "/nothing/here", 404),
+    ] {
+        assert_eq!(w.call(method, path, None).await.0, code, "{method} {path}");
+    }
+    let mut broken = request("POST", CMS, "application/json", None);
+    *broken.body_mut() = engenho_apiserver::body::full("{");
+    assert_eq!(w.send(broken).await.status(), 400);
+}

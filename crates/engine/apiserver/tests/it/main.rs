@@ -1,0 +1,8 @@
+//! The API in process: requests through the service over a store of one replica.
+
+mod door;
+mod failures;
+mod harness;
+mod objects;
+mod reading;
+mod watching;
