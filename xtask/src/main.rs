@@ -2,6 +2,7 @@
 
 mod bench;
 mod forge;
+mod forge_protobuf;
 mod golden;
 mod tidy;
 
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Generate the tables of the catalog from Kubernetes reference data, or check that they are current.
     Forge(forge::Args),
+    /// Generate the table of protobuf messages from Kubernetes' definitions, or check that it is current.
+    ForgeProtobuf(forge_protobuf::Args),
     /// Check the rules of the tree that compiler and clippy don't know.
     Tidy(tidy::Args),
     /// Measure real processes and compare with what is promised.
@@ -32,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Forge(args) => forge::run(args),
+        Command::ForgeProtobuf(args) => forge_protobuf::run(args),
         Command::Tidy(args) => tidy::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Golden(args) => golden::run(args),

@@ -5,7 +5,13 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 4] = ["revoada-core", "engenho-catalog", "engenho-patch", "engenho-authz"];
+const PURE: [&str; 5] = [
+    "revoada-core",
+    "engenho-catalog",
+    "engenho-patch",
+    "engenho-protobuf",
+    "engenho-authz",
+];
 
 /// Dependencies that bring a runtime, a socket or a disk.
 const IMPURE: [&str; 21] = [
