@@ -97,3 +97,14 @@ async fn garbage_gets_a_status() {
     *broken.body_mut() = engenho_apiserver::body::full("{");
     assert_eq!(w.send(broken).await.status(), 400);
 }
+
+#[tokio::test]
+async fn a_replaced_leader_writes_nothing() {
+    let w = World::new().await;
+    w.consensus.set_term(5);
+    for (term, code) in [(4, 503), (5, 201)] {
+        let mut fenced = request("POST", CMS, "application/json", Some(config_map("f")));
+        fenced.extensions_mut().insert(engenho_apiserver::Fence(term));
+        assert_eq!(w.send(fenced).await.status(), code);
+    }
+}
