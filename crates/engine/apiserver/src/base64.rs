@@ -1,4 +1,4 @@
-//! Base64 (RFC 4648): for URLs without padding, as Go's `base64.RawURLEncoding`, and the standard form.
+//! Base64 (RFC 4648): for URLs without padding, as Go's `base64.RawURLEncoding`.
 
 use std::fmt::Write as _;
 
@@ -15,15 +15,6 @@ pub fn encode_url(bytes: &[u8]) -> String {
             let index = (word >> (18 - 6 * i)) & 63;
             let _ = write!(out, "{}", char::from(ALPHABET[index as usize]));
         }
-    }
-    out
-}
-
-/// Encodes with the standard alphabet and padding (RFC 4648, section 4).
-pub fn encode(bytes: &[u8]) -> String {
-    let mut out = encode_url(bytes).replace('-', "+").replace('_', "/");
-    while !out.len().is_multiple_of(4) {
-        out.push('=');
     }
     out
 }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
 use engenho_patch::{decode, prune, typecheck};
+use engenho_protobuf::DecodeError;
 use http::HeaderMap;
 use serde_json::Value;
 
 use crate::negotiate;
 use crate::options::FieldValidation;
-use crate::protobuf;
 use crate::status::Status;
 
 /// Group, version and kind that a body must be of.
@@ -72,8 +72,8 @@ pub struct Parsed {
 pub fn parse(bytes: &Bytes, format: Format, expected: &Expected<'_>) -> Result<Parsed, String> {
     match format {
         Format::Protobuf => {
-            let value =
-                protobuf::object(bytes, expected.group, expected.version, expected.kind).map_err(|e| e.to_string())?;
+            let default = expected.api_version();
+            let value = engenho_protobuf::decode(bytes, Some((&default, expected.kind))).map_err(|e| e.to_string())?;
             Ok(Parsed {
                 value,
                 complaints: Vec::new(),
@@ -122,6 +122,10 @@ pub fn decode_object(
             },
             Err(error) => return Err(unreadable(error.to_string())),
         },
+        (_, Format::Protobuf) => Parsed {
+            value: decode_protobuf(bytes, expected)?,
+            complaints: Vec::new(),
+        },
         _ => parse(bytes, format, expected).map_err(unreadable)?,
     };
     let mut value = parsed.value;
@@ -135,7 +139,11 @@ pub fn decode_object(
     let mut complaints = parsed.complaints;
     if let Some(schema) = &schema {
         typecheck::check(&value, schema).map_err(|e| refuse(&e.to_string()))?;
-        complaints.extend(prune::prune(&mut value, schema));
+        let pruned = prune::prune(&mut value, schema);
+        // A field that is unknown in protobuf has no name to tell.
+        if format != Format::Protobuf {
+            complaints.extend(pruned);
+        }
     }
     match validation {
         FieldValidation::Strict if !complaints.is_empty() => {
@@ -146,6 +154,27 @@ pub fn decode_object(
     }
     drop_nulls(&mut value);
     Ok(value)
+}
+
+/// An object from its protobuf form, with upstream's texts about what is wrong.
+fn decode_protobuf(bytes: &Bytes, expected: &Expected<'_>) -> Result<Value, Status> {
+    let (api_version, kind) = (expected.api_version(), expected.kind);
+    engenho_protobuf::decode(bytes, Some((&api_version, kind))).map_err(|error| {
+        Status::bad_request(match &error {
+            DecodeError::NoMagic => {
+                let mut head: String = bytes.iter().take(30).map(|byte| format!("{byte:02x}")).collect();
+                if bytes.len() > 30 {
+                    head.push_str(" ...");
+                }
+                format!("the object provided is unrecognized (must be of type {kind}): {error} ({head})")
+            }
+            DecodeError::UnknownKind { api_version, kind: found } => {
+                let version = api_version.rsplit('/').next().unwrap_or_default();
+                format!("{found} in version {version:?} cannot be handled as a {kind}: {error} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+            }
+            _ => format!("{kind} in version {:?} cannot be handled as a {kind}: {error}", expected.version),
+        })
+    })
 }
 
 /// Fills in a missing `apiVersion` and `kind`, and refuses other ones.

@@ -28,7 +28,6 @@ mod normalise;
 pub mod object;
 mod options;
 mod pipeline;
-mod protobuf;
 mod query;
 mod random;
 mod request;

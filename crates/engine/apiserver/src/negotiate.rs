@@ -11,6 +11,8 @@ pub enum Media {
     Json,
     /// `application/yaml`
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
 }
 
 impl Media {
@@ -19,6 +21,7 @@ impl Media {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
+            Self::Protobuf => engenho_protobuf::MEDIA_TYPE,
         }
     }
 }
@@ -115,8 +118,9 @@ pub fn accept(headers: &HeaderMap) -> String {
     all.join(",")
 }
 
-/// Negotiates the answer of a resource endpoint. `list` says whether it is a collection, for the 406 text.
-pub fn object_output(headers: &HeaderMap, pretty: Option<bool>, list: bool) -> Result<Output, Status> {
+/// Negotiates the answer of a resource endpoint. `list` says whether it is a collection, for the 406 text; `protobuf`
+/// whether the resource's objects have a protobuf form. Tables never have one, metadata always has.
+pub fn object_output(headers: &HeaderMap, pretty: Option<bool>, list: bool, protobuf: bool) -> Result<Output, Status> {
     let accept = accept(headers);
     let browser = headers
         .get(header::USER_AGENT)
@@ -142,9 +146,18 @@ pub fn object_output(headers: &HeaderMap, pretty: Option<bool>, list: bool) -> R
         let media = match clause.media {
             "application/json" | "application/*" | "*/*" => Media::Json,
             "application/yaml" => Media::Yaml,
+            engenho_protobuf::MEDIA_TYPE => Media::Protobuf,
             _ => continue,
         };
         let Some(shape) = shape(clause) else { continue };
+        let encodable = match shape {
+            Shape::Object => protobuf,
+            Shape::Table(_) => false,
+            Shape::Metadata(_) | Shape::MetadataList(_) => true,
+        };
+        if media == Media::Protobuf && !encodable {
+            continue;
+        }
         let pretty = if clause.param("pretty") == "1" { true } else { pretty };
         return Ok(Output { media, shape, pretty });
     }
@@ -171,8 +184,8 @@ fn shape(clause: &Clause<'_>) -> Option<Shape> {
     }
 }
 
-/// Negotiates an answer that is JSON, or YAML where the server writes it.
-pub fn plain_output(headers: &HeaderMap) -> Result<Media, Status> {
+/// Negotiates an answer that has no other shapes: JSON, YAML, or protobuf if it has that form.
+pub fn plain_output(headers: &HeaderMap, protobuf: bool) -> Result<Media, Status> {
     let accept = accept(headers);
     if accept.trim().is_empty() {
         return Ok(Media::Json);
@@ -181,6 +194,7 @@ pub fn plain_output(headers: &HeaderMap) -> Result<Media, Status> {
         match clause.media {
             "application/json" | "*/*" => return Ok(Media::Json),
             "application/yaml" => return Ok(Media::Yaml),
+            engenho_protobuf::MEDIA_TYPE if protobuf => return Ok(Media::Protobuf),
             _ => {}
         }
     }
@@ -205,15 +219,26 @@ mod tests {
     fn negotiate(accept: &'static str) -> Result<Output, u16> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        object_output(&headers, None, false).map_err(|s| s.code)
+        object_output(&headers, None, false, true).map_err(|s| s.code)
     }
 
     #[test]
     fn accept_headers_of_clients_are_understood() {
         assert_eq!(negotiate("*/*"), Ok(Output::JSON));
         assert_eq!(
-            negotiate("application/vnd.kubernetes.protobuf,application/json"),
+            negotiate("application/vnd.kubernetes.protobuf,application/json").map(|o| o.media),
+            Ok(Media::Protobuf)
+        );
+        assert_eq!(
+            negotiate("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json"),
             Ok(Output::JSON)
+        );
+        assert_eq!(
+            negotiate(
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"
+            )
+            .map(|o| (o.media, o.shape)),
+            Ok((Media::Protobuf, Shape::Metadata("v1")))
         );
         assert_eq!(negotiate("text/html"), Err(406));
         assert_eq!(negotiate("application/*"), Err(406));
@@ -227,5 +252,19 @@ mod tests {
             negotiate("application/json;q=0.5, application/yaml").map(|o| o.media),
             Ok(Media::Yaml)
         );
+    }
+
+    #[test]
+    fn objects_without_a_protobuf_form_are_json_if_the_client_takes_it() {
+        let negotiate = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            object_output(&headers, None, false, false).map_err(|s| s.code)
+        };
+        assert_eq!(
+            negotiate("application/vnd.kubernetes.protobuf,application/json"),
+            Ok(Output::JSON)
+        );
+        assert_eq!(negotiate("application/vnd.kubernetes.protobuf"), Err(406));
     }
 }

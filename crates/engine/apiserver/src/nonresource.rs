@@ -76,7 +76,7 @@ fn only_get(method: &Method) -> Result<(), Status> {
 }
 
 fn json_only(headers: &HeaderMap) -> Result<Media, Status> {
-    negotiate::plain_output(headers)
+    negotiate::plain_output(headers, false)
 }
 
 fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Status> {
@@ -103,7 +103,7 @@ fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap
         let bytes = discovery::aggregated(&catalog, root, version);
         return Ok(tagged(bytes, version.content_type(), headers));
     }
-    let media = negotiate::plain_output(headers)?;
+    let media = negotiate::plain_output(headers, true)?;
     let document = match parts {
         ["api"] => Some(discovery::api_versions(&catalog, &server.deps.options.addresses)),
         ["apis"] => Some(discovery::group_list(&catalog)),
@@ -117,7 +117,7 @@ fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap
     };
     match media {
         Media::Json => Ok(respond::bytes(StatusCode::OK, media.content_type(), document)),
-        Media::Yaml => {
+        Media::Yaml | Media::Protobuf => {
             let value: Value = serde_json::from_slice(&document).map_err(Status::internal)?;
             let output = negotiate::Output {
                 media,

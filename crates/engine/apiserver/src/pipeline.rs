@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::authorizer::Identity;
 use crate::body::{self, Body};
 use crate::context::Context;
+use crate::kinds::is_custom;
 use crate::negotiate::{self, Media};
 use crate::request::RequestInfo;
 use crate::server::Inner;
@@ -34,7 +35,7 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         .remove::<Identity>()
         .unwrap_or_else(identity::anonymous);
     let head = request.method() == Method::HEAD;
-    let media = negotiate::plain_output(request.headers()).unwrap_or(Media::Json);
+    let media = negotiate::plain_output(request.headers(), true).unwrap_or(Media::Json);
     let label = server.metrics.label(&info);
     let in_flight = server.metrics.start(&info);
     let mut response = match answer(server, &info, who, request).await {
@@ -58,6 +59,10 @@ pub(crate) fn error(status: &Status, media: Media) -> Response<Body> {
             let text = serde_yaml_ng::to_string(&status.to_value()).unwrap_or_default();
             status.response_with(text.into(), Media::Yaml.content_type())
         }
+        Media::Protobuf => match engenho_protobuf::encode(&status.to_value()) {
+            Ok(bytes) => status.response_with(bytes.into(), media.content_type()),
+            Err(_) => status.clone().into_response(),
+        },
     }
 }
 
@@ -111,7 +116,8 @@ async fn dispatch(
     }
     let collection = info.path_name.is_empty();
     let pretty = info.query.bool("pretty");
-    let output = negotiate::object_output(&parts.headers, pretty, collection && parts.method == Method::GET)?;
+    let list = collection && parts.method == Method::GET;
+    let output = negotiate::object_output(&parts.headers, pretty, list, !is_custom(&resource))?;
     let fenced = parts
         .extensions
         .get::<Fence>()

@@ -20,8 +20,8 @@ pub fn bytes(code: StatusCode, content_type: &'static str, body: impl Into<Bytes
     response
 }
 
-/// Encodes a value as negotiated.
-pub fn encode(value: &Value, output: &Output) -> Bytes {
+/// Encodes a value as negotiated, as text where it has no protobuf form.
+fn encode(value: &Value, output: &Output) -> Bytes {
     match output.media {
         Media::Yaml => serde_yaml_ng::to_string(value).unwrap_or_default().into(),
         Media::Json if output.pretty => {
@@ -30,7 +30,7 @@ pub fn encode(value: &Value, output: &Output) -> Bytes {
             text.push(b'\n');
             text.into()
         }
-        Media::Json => {
+        Media::Json | Media::Protobuf => {
             let mut text = serde_json::to_vec(value).unwrap_or_default();
             text.push(b'\n');
             text.into()
@@ -40,7 +40,18 @@ pub fn encode(value: &Value, output: &Output) -> Bytes {
 
 /// A response of one value.
 pub fn value(code: StatusCode, value: &Value, output: &Output) -> Response<Body> {
-    bytes(code, output.media.content_type(), encode(value, output))
+    let mut media = output.media;
+    if media == Media::Protobuf {
+        match engenho_protobuf::encode(value) {
+            Ok(encoded) => return bytes(code, media.content_type(), encoded),
+            // Clients go by the content type of what they get: the answer is not lost.
+            Err(error) => {
+                tracing::warn!(%error, "answering in JSON what has no protobuf form");
+                media = Media::Json;
+            }
+        }
+    }
+    bytes(code, media.content_type(), encode(value, output))
 }
 
 /// Appends `Warning` headers, in upstream's form `299 - "text"`.

@@ -1,4 +1,4 @@
-//! Watches: the changes of a collection as a stream of JSON lines.
+//! Watches: the changes of a collection as a stream of JSON lines or protobuf frames.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use crate::body::{Body, boxed};
 use crate::context::{Context, parse_stored};
 use crate::kinds::is_custom;
 use crate::metrics::InFlight;
-use crate::negotiate::Shape;
+use crate::negotiate::{Media, Shape};
 use crate::options::ListOptions;
 use crate::selector::Selector;
 use crate::status::Status;
@@ -90,7 +90,11 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         let chunk = watch.next().await?;
         Some((Ok::<_, Infallible>(Frame::data(chunk)), watch))
     });
-    let mut response = respond::bytes(StatusCode::OK, context.output.media.content_type(), Bytes::new());
+    let content_type = match context.output.media {
+        Media::Protobuf => engenho_protobuf::WATCH_MEDIA_TYPE,
+        text => text.content_type(),
+    };
+    let mut response = respond::bytes(StatusCode::OK, content_type, Bytes::new());
     *response.body_mut() = boxed(StreamBody::new(stream));
     Ok(response)
 }
@@ -275,7 +279,8 @@ impl Watch {
     /// Queues stored bytes, as they are where that is possible.
     fn push_bytes(&mut self, kind: &str, bytes: &[u8]) -> Result<(), Status> {
         let context = &self.context;
-        if context.output.shape == Shape::Object && !convert::is_converted(&context.resource) {
+        let text = context.output.media != Media::Protobuf;
+        if text && context.output.shape == Shape::Object && !convert::is_converted(&context.resource) {
             let mut line = BytesMut::with_capacity(bytes.len() + 40);
             line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
             line.extend_from_slice(bytes);
@@ -295,6 +300,17 @@ impl Watch {
     }
 
     fn push_line(&mut self, kind: &str, value: &Value) {
+        if self.context.output.media == Media::Protobuf {
+            match engenho_protobuf::encode_watch_event(kind, value) {
+                Ok(frame) => self.pending.push_back(frame.into()),
+                // The client lists anew, and is answered there.
+                Err(error) => {
+                    tracing::warn!(%error, "a watch ends at an object without a protobuf form");
+                    self.ended = true;
+                }
+            }
+            return;
+        }
         self.pending
             .push_back(format!("{{\"type\":\"{kind}\",\"object\":{value}}}\n").into());
     }

@@ -4,5 +4,6 @@ mod door;
 mod failures;
 mod harness;
 mod objects;
+mod protobuf;
 mod reading;
 mod watching;
