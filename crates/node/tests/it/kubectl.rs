@@ -56,7 +56,7 @@ async fn session(kubectl: &Kubectl, member: &MemberProcess, turn: usize) -> anyh
     };
     wants("version", ok(&["version"]).await?, "Server Version: v1.34")?;
     wants("get nodes", ok(&["get", "nodes"]).await?, "Ready")?;
-    let mut watching = kubectl.watch(&config, &["get", "configmaps", "--watch", "--watch-only"])?;
+    let mut watching = kubectl.watch(&config, &["get", "configmaps", "--watch"])?;
     ok(&["create", "configmap", &name, "--from-literal=key=created"]).await?;
     watching.until(&name, Duration::from_secs(20)).await?;
     let again = kubectl.run(&config, &["create", "configmap", &name]).await?;

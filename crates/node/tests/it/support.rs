@@ -1,16 +1,19 @@
 //! What all tests share.
 
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use engenho_harness::{ApiClient, Audit, LoadOptions, Record, audit, eventually};
 use serde_json::{Value, json};
 
-/// The binary under test.
+/// The binary under test: that of this build, or the one that `ENGENHO_TEST_BINARY` names.
 pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_engenho"))
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        std::env::var_os("ENGENHO_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_engenho").into(), PathBuf::from)
+    });
+    &BINARY
 }
 
 /// From start to ready, unoptimised and with seven others starting beside.
