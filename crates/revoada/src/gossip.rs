@@ -95,10 +95,17 @@ struct Track {
     liveness: Liveness,
 }
 
+/// One incarnation of the gossip protocol.
+struct Running {
+    handle: ChitchatHandle,
+    generation: u64,
+}
+
 /// The running gossip of this member.
 pub struct Gossip {
     me: MemberId,
-    handle: ChitchatHandle,
+    cluster: ClusterId,
+    running: tokio::sync::RwLock<Running>,
     transport: GossipTransport,
     started: Instant,
     tracks: parking_lot::Mutex<BTreeMap<MemberId, Track>>,
@@ -116,40 +123,40 @@ impl Gossip {
         members: Vec<MemberId>,
     ) -> Result<Self, GossipError> {
         transport.set_members(members.iter().copied());
-        let address = gossip_address(me);
-        let config = ChitchatConfig {
-            chitchat_id: ChitchatId::new(me.to_string(), generation, address),
-            cluster_id: cluster.to_string(),
-            gossip_interval: INTERVAL,
-            listen_addr: address,
-            seed_nodes: members
-                .iter()
-                .filter(|id| **id != me)
-                .map(|id| gossip_address(*id).to_string())
-                .collect(),
-            failure_detector_config: FailureDetectorConfig::new(
-                8.0,
-                200,
-                Duration::from_secs(3),
-                Duration::from_millis(400),
-                Duration::from_secs(3600),
-            ),
-            marked_for_deletion_grace_period: Duration::from_secs(3600),
-            catchup_callback: None,
-            extra_liveness_predicate: None,
+        let running = Running {
+            handle: spawn(me, cluster, generation, &transport, &members).await?,
+            generation,
         };
-        let handle = spawn_chitchat(config, Vec::new(), &transport)
-            .await
-            .map_err(|error| GossipError(format!("{error:#}")))?;
         Ok(Self {
             me,
-            handle,
+            cluster,
+            running: tokio::sync::RwLock::new(running),
             transport,
             started: Instant::now(),
             tracks: parking_lot::Mutex::default(),
             everyone: watch::Sender::new(Everyone::default()),
             published: parking_lot::Mutex::default(),
         })
+    }
+
+    /// Completes when the protocol's task has ended, for whatever reason: a peer's contradictory message can do it.
+    pub async fn ended(&self) {
+        let watcher = self.running.read().await.handle.termination_watcher();
+        if let Err(error) = watcher.await {
+            tracing::warn!(error = %format!("{error:#}"), "gossip ended");
+        }
+    }
+
+    /// Starts the protocol again after it has ended, as a new incarnation of this member.
+    pub async fn revive(&self, members: &[MemberId]) -> Result<(), GossipError> {
+        let mut running = self.running.write().await;
+        let generation = running.generation + 1;
+        running.handle.abort();
+        let handle = spawn(self.me, self.cluster, generation, &self.transport, members).await?;
+        *running = Running { handle, generation };
+        // The new incarnation has published nothing yet.
+        *self.published.lock() = Default::default();
+        Ok(())
     }
 
     /// Monotonic milliseconds since gossip started; the clock of all times here.
@@ -163,13 +170,12 @@ impl Gossip {
     }
 
     /// Admitted members changed: gossip with these, and forget others.
-    pub fn set_members(&self, members: &[MemberId]) {
+    pub async fn set_members(&self, members: &[MemberId]) {
         self.transport.set_members(members.iter().copied());
-        for id in members {
-            if *id != self.me {
-                // Only fails when gossip has stopped, which its owner notices by itself.
-                let _ = self.handle.gossip(gossip_address(*id));
-            }
+        let running = self.running.read().await;
+        for id in members.iter().filter(|id| **id != self.me) {
+            // Only fails when gossip has ended, which its owner notices by itself.
+            let _ = running.handle.gossip(gossip_address(*id));
         }
     }
 
@@ -183,7 +189,9 @@ impl Gossip {
             changed
         };
         if announce || beat {
-            self.handle
+            let running = self.running.read().await;
+            running
+                .handle
                 .with_chitchat(|chitchat| {
                     let state = chitchat.self_node_state();
                     if announce {
@@ -201,7 +209,13 @@ impl Gossip {
     pub async fn refresh(&self, members: &[MemberId]) {
         let now_ms = self.now_ms();
         let in_grace = self.started.elapsed() < START_GRACE;
-        let seen = self.handle.with_chitchat(|chitchat| newest_states(chitchat)).await;
+        let seen = self
+            .running
+            .read()
+            .await
+            .handle
+            .with_chitchat(|chitchat| newest_states(chitchat))
+            .await;
         let mut tracks = self.tracks.lock();
         tracks.retain(|id, _| members.contains(id));
         let mut everyone = BTreeMap::new();
@@ -250,10 +264,43 @@ impl Gossip {
     }
 
     /// Stops gossiping.
-    pub fn stop(&self) {
-        let _ = self.handle.initiate_shutdown();
-        self.handle.abort();
+    pub async fn stop(&self) {
+        let running = self.running.read().await;
+        // Already ended is as good as told to.
+        let _ = running.handle.initiate_shutdown();
+        running.handle.abort();
     }
+}
+
+async fn spawn(
+    me: MemberId,
+    cluster: ClusterId,
+    generation: u64,
+    transport: &GossipTransport,
+    members: &[MemberId],
+) -> Result<ChitchatHandle, GossipError> {
+    let address = gossip_address(me);
+    let others = members.iter().filter(|id| **id != me);
+    let config = ChitchatConfig {
+        chitchat_id: ChitchatId::new(me.to_string(), generation, address),
+        cluster_id: cluster.to_string(),
+        gossip_interval: INTERVAL,
+        listen_addr: address,
+        seed_nodes: others.map(|id| gossip_address(*id).to_string()).collect(),
+        failure_detector_config: FailureDetectorConfig::new(
+            8.0,
+            200,
+            Duration::from_secs(3),
+            Duration::from_millis(400),
+            Duration::from_secs(3600),
+        ),
+        marked_for_deletion_grace_period: Duration::from_secs(3600),
+        catchup_callback: None,
+        extra_liveness_predicate: None,
+    };
+    spawn_chitchat(config, Vec::new(), transport)
+        .await
+        .map_err(|error| GossipError(format!("{error:#}")))
 }
 
 #[derive(Clone, Copy)]

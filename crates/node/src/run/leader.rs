@@ -83,16 +83,18 @@ impl Facts {
         let mut known = self.member.watch_known();
         let mut everyone = self.member.watch_everyone();
         loop {
+            let fresh = gather(&self.member);
+            {
+                let mut nodes = self.nodes.lock();
+                if *nodes != fresh {
+                    *nodes = fresh;
+                    self.changes.send_modify(|count| *count += 1);
+                }
+            }
             tokio::select! {
                 changed = known.changed() => if changed.is_err() { return },
                 changed = everyone.changed() => if changed.is_err() { return },
                 () = stop.cancelled() => return,
-            }
-            let fresh = gather(&self.member);
-            let mut nodes = self.nodes.lock();
-            if *nodes != fresh {
-                *nodes = fresh;
-                self.changes.send_modify(|count| *count += 1);
             }
         }
     }

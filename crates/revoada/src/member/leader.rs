@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
@@ -132,6 +133,9 @@ async fn lead(shared: &Arc<Shared>, replica: &Arc<Replica>, term: u64) {
         let Some(picture) = replica.machine.known().borrow().clone() else {
             continue;
         };
+        if shared.recovering.load(Ordering::Acquire) {
+            continue;
+        }
         super::seal::start(shared, &picture);
         if let Err(reason) = turn(shared, replica, &picture, &mut clocks).await {
             tracing::info!(%reason, "a role change did not advance; it is tried again");

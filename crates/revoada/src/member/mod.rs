@@ -17,7 +17,7 @@ pub(crate) mod trust;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use revoada_core::chain::Genesis;
@@ -118,6 +118,9 @@ pub enum StartError {
     /// Genesis was refused.
     #[error("the cluster cannot be founded: {0}")]
     Genesis(String),
+    /// A recovery that a crash interrupted could not be finished.
+    #[error("an interrupted recovery could not be finished: {0}")]
+    Recovery(String),
     /// This member belongs to an epoch that was given up.
     #[error("{0}")]
     Fenced(String),
@@ -160,6 +163,7 @@ pub(crate) struct Shared {
     pub(crate) opening: tokio::sync::Mutex<()>,
     pub(crate) leader_contact: Mutex<Option<tokio::time::Instant>>,
     pub(crate) sealing: Mutex<bool>,
+    pub(crate) recovering: AtomicBool,
     pub(crate) halted: watch::Sender<Option<String>>,
     pub(crate) reads: read::ReadBatcher,
     pub(crate) api_streams:

@@ -1,17 +1,21 @@
 //! The one way out of a lost majority: this survivor goes on alone, in a new epoch that fences the others.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use revoada_core::MemberId;
 use revoada_core::chain::{Event, sign_recover};
 use revoada_core::command::MeshCommand;
-use revoada_core::consensus::ProposeError;
 use revoada_core::state::MeshOutcome;
+use revoada_core::view::Liveness;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::supervisor::{close_locked, open_replica};
-use super::{Member, ReplicaPhase, Shared};
-use crate::raft::replica::{ReplicaError, rewrite_as_sole_voter};
+use super::supervisor::close_locked;
+use super::{Member, Shared};
+use crate::raft::replica::{Replica, ReplicaError, rewrite_as_sole_voter};
 
 /// How long the sole voter may take to elect itself and write the recovery down.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -39,17 +43,14 @@ pub enum RecoverError {
     /// Rewriting the replica failed.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
-    /// Writing the recovery down failed.
-    #[error("the recovery could not be written down: {0}")]
-    Propose(#[from] ProposeError),
     /// The state refused it.
     #[error("the recovery was refused: {0}")]
     Refused(String),
     /// Disk.
-    #[error("cannot move {path} aside: {source}")]
+    #[error("{path}: {source}")]
     Io {
-        /// What was to be moved.
-        path: std::path::PathBuf,
+        /// What could not be written, moved or removed.
+        path: PathBuf,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -61,12 +62,17 @@ impl Member {
     pub fn recovery_plan(&self, force: bool) -> Result<(Vec<MemberId>, Vec<MemberId>), RecoverError> {
         let shared = &self.shared;
         let replica = shared.running().ok_or(RecoverError::NoReplica)?;
-        let (missing, voters) = shared.missing_voters();
-        if missing.len() * 2 < voters {
-            return Err(RecoverError::HasQuorum);
-        }
         let known = shared.trust.known();
         let everyone = shared.gossip.everyone().borrow().clone();
+        // Somebody who is late is not lost.
+        let is_lost = |id: &MemberId| {
+            let liveness = everyone.get(id).map(|heard| heard.liveness).unwrap_or_default();
+            *id != shared.me && matches!(liveness, Liveness::Dead { .. } | Liveness::Unknown)
+        };
+        let voters = &known.config().voters;
+        if voters.iter().filter(|id| is_lost(id)).count() * 2 < voters.len() {
+            return Err(RecoverError::HasQuorum);
+        }
         let mine = replica.metrics().last_applied.map_or(0, |id| id.index);
         if !force {
             for (id, heard) in everyone
@@ -85,10 +91,7 @@ impl Member {
                 }
             }
         }
-        let (keep, lost) = known
-            .members()
-            .into_iter()
-            .partition(|id| *id == shared.me || everyone.get(id).is_some_and(|heard| heard.liveness.is_alive()));
+        let (lost, keep) = known.members().into_iter().partition(is_lost);
         Ok((keep, lost))
     }
 
@@ -98,79 +101,150 @@ impl Member {
         let (keep, lost) = self.recovery_plan(force)?;
         let shared = &self.shared;
         tracing::warn!(keep = keep.len(), lost = lost.len(), "recovering from a lost majority");
-        rewrite(shared).await?;
-        open_replica(shared).await?;
-        let mut phase = shared.phase.subscribe();
-        let ready = phase.wait_for(|phase| *phase == ReplicaPhase::Ready);
-        if tokio::time::timeout(DEADLINE, ready).await.is_err() {
+        let from_epoch = shared.trust.known().version().epoch;
+        let intent = Intent { from_epoch, keep };
+        // From here on a crash is answered by going on with it: a sole voter in the old epoch must never serve.
+        let path = intent_path(shared);
+        let raw = serde_json::to_vec(&intent).map_err(|error| RecoverError::Refused(error.to_string()))?;
+        super::trust::write_atomically(&path, &raw).map_err(|source| RecoverError::Io { path, source })?;
+        carry_out(shared, intent).await
+    }
+}
+
+/// What was decided, on disk until it is done.
+#[derive(Serialize, Deserialize)]
+struct Intent {
+    from_epoch: u64,
+    keep: Vec<MemberId>,
+}
+
+fn intent_path(shared: &Shared) -> PathBuf {
+    shared.options.dir.join("recovering.json")
+}
+
+/// Whether a crash interrupted a recovery of this member.
+pub(super) fn is_under_way(shared: &Shared) -> bool {
+    intent_path(shared).exists()
+}
+
+/// Goes on with an interrupted recovery.
+pub(super) async fn resume(shared: &Arc<Shared>) -> Result<u64, RecoverError> {
+    let path = intent_path(shared);
+    let raw = std::fs::read(&path).map_err(|source| RecoverError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    let intent: Intent = serde_json::from_slice(&raw)
+        .map_err(|error| RecoverError::Refused(format!("{} is damaged: {error}", path.display())))?;
+    tracing::warn!("going on with a recovery that was interrupted");
+    carry_out(shared, intent).await
+}
+
+/// Every step may be repeated after a crash.
+async fn carry_out(shared: &Arc<Shared>, intent: Intent) -> Result<u64, RecoverError> {
+    shared.recovering.store(true, Ordering::Release);
+    let done = steps(shared, intent).await;
+    shared.recovering.store(false, Ordering::Release);
+    done
+}
+
+async fn steps(shared: &Arc<Shared>, intent: Intent) -> Result<u64, RecoverError> {
+    let epoch = intent.from_epoch + 1;
+    let (old, new) = (shared.replica_dir(intent.from_epoch), shared.replica_dir(epoch));
+    // While the lock is held nobody else opens or closes the replica.
+    let guard = shared.opening.lock().await;
+    close_locked(shared).await;
+    if !new.exists() {
+        rewrite(shared, &old).await?;
+        let replica = super::supervisor::open_locked(shared, &old).await?;
+        begin_epoch(shared, &replica, &intent, epoch).await?;
+        close_locked(shared).await;
+        std::fs::rename(&old, &new).map_err(|source| RecoverError::Io {
+            path: old.clone(),
+            source,
+        })?;
+    }
+    let replica = super::supervisor::open_locked(shared, &new).await?;
+    drop(guard);
+    let mut known = replica.machine.known();
+    let reached = known.wait_for(|known| known.as_ref().is_some_and(|known| known.version().epoch >= epoch));
+    match tokio::time::timeout(DEADLINE, reached).await {
+        Ok(Ok(known)) => {
+            if let Some(known) = known.as_ref() {
+                shared.trust.accept(Arc::clone(known));
+            }
+        }
+        _ => {
             return Err(RecoverError::Refused(
-                "the sole voter did not elect itself within 30 s".into(),
+                "the rewritten replica did not reach its new epoch within 30 s".into(),
             ));
         }
-        let known = shared.trust.known();
+    }
+    let path = intent_path(shared);
+    shared
+        .trust
+        .save()
+        .map_err(|error| RecoverError::Refused(error.to_string()))?;
+    std::fs::remove_file(&path).map_err(|source| RecoverError::Io { path, source })?;
+    Ok(epoch)
+}
+
+async fn rewrite(shared: &Arc<Shared>, dir: &Path) -> Result<(), RecoverError> {
+    let options = &shared.options;
+    let app = options.application.open(dir).map_err(|source| ReplicaError::Io {
+        what: "opening",
+        path: dir.to_path_buf(),
+        source,
+    })?;
+    let rewritten = rewrite_as_sole_voter(shared.me, Arc::clone(&options.disk), dir, app).await;
+    options.application.close();
+    Ok(rewritten?)
+}
+
+/// The sole voter elects itself and writes the signed block down, unless an earlier attempt did.
+async fn begin_epoch(shared: &Arc<Shared>, replica: &Replica, intent: &Intent, epoch: u64) -> Result<(), RecoverError> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let known = replica.machine.known().borrow().clone();
+        if let Some(known) = &known
+            && known.version().epoch >= epoch
+        {
+            shared.trust.accept(Arc::clone(known));
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(RecoverError::Refused(
+                "the sole voter did not write the recovery down within 30 s".into(),
+            ));
+        }
+        // Only a leader has applied everything before it, which the signature speaks of.
+        let leads = replica.metrics().current_leader == Some(shared.me)
+            && super::propose::read_index_here(shared, Duration::from_secs(1))
+                .await
+                .is_ok();
+        let Some(known) = known.filter(|_| leads) else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let Event::Recover {
             epoch,
             survivor,
             keep,
             signature,
-        } = sign_recover(&shared.options.key, known.chain(), keep)
+        } = sign_recover(&shared.options.key, known.chain(), intent.keep.iter().copied())
         else {
             return Err(RecoverError::Refused("no recovery could be signed".into()));
         };
-        // The replica's directory is named after its epoch: from the next start on it is the new one.
-        let outcome = shared
-            .propose_mesh(
-                MeshCommand::Recover {
-                    epoch,
-                    survivor,
-                    keep,
-                    signature,
-                },
-                DEADLINE,
-            )
-            .await?;
-        match outcome {
-            MeshOutcome::Recovered { epoch } => {
-                reopen_in(shared, epoch).await?;
-                Ok(epoch)
-            }
-            MeshOutcome::Refused(refusal) => Err(RecoverError::Refused(refusal.to_string())),
-            other => Err(RecoverError::Refused(format!("{other:?}"))),
+        let command = MeshCommand::Recover {
+            epoch,
+            survivor,
+            keep,
+            signature,
+        };
+        match shared.propose_mesh(command, Duration::from_secs(5)).await {
+            Ok(MeshOutcome::Refused(refusal)) => return Err(RecoverError::Refused(refusal.to_string())),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the recovery is not written down yet"),
         }
     }
-}
-
-async fn rewrite(shared: &Arc<Shared>) -> Result<(), RecoverError> {
-    let _guard = shared.opening.lock().await;
-    close_locked(shared).await;
-    let dir = shared.replica_dir(shared.trust.known().version().epoch);
-    let options = &shared.options;
-    let app = options.application.open(&dir).map_err(|source| ReplicaError::Io {
-        what: "opening",
-        path: dir.clone(),
-        source,
-    })?;
-    let rewritten = rewrite_as_sole_voter(shared.me, Arc::clone(&options.disk), &dir, app).await;
-    options.application.close();
-    Ok(rewritten?)
-}
-
-/// Closes the replica and opens it again under the new epoch's name.
-async fn reopen_in(shared: &Arc<Shared>, epoch: u64) -> Result<(), RecoverError> {
-    {
-        let _guard = shared.opening.lock().await;
-        close_locked(shared).await;
-        let (old, new) = (shared.replica_dir(epoch - 1), shared.replica_dir(epoch));
-        if !new.exists() {
-            std::fs::rename(&old, &new).map_err(|source| RecoverError::Io { path: old, source })?;
-        }
-        let mut known = shared.trust.watch();
-        let _ = tokio::time::timeout(
-            Duration::from_secs(5),
-            known.wait_for(|known| known.version().epoch >= epoch),
-        )
-        .await;
-    }
-    open_replica(shared).await?;
-    Ok(())
 }

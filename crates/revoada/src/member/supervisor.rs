@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -33,6 +33,9 @@ const LEADERLESS: Duration = Duration::from_millis(2_000);
 
 /// How long the consensus core may take to answer that it lives.
 const CORE_DEADLINE: Duration = Duration::from_millis(200);
+
+/// Pause before gossip is started again.
+const REVIVE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Pictures are written to disk at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_millis(500);
@@ -77,6 +80,7 @@ pub(super) async fn start(
         opening: tokio::sync::Mutex::new(()),
         leader_contact: Mutex::new(None),
         sealing: Mutex::default(),
+        recovering: AtomicBool::new(false),
         halted: watch::Sender::new(None),
         reads: super::read::ReadBatcher::default(),
         api_streams: Mutex::default(),
@@ -97,6 +101,7 @@ pub(super) async fn start(
         .spawn(accept_streams(Arc::clone(&shared), rpc_streams, api_tx));
     *shared.api_streams.lock() = Some(api_rx);
     shared.tasks.spawn(gossip_loop(Arc::clone(&shared)));
+    shared.tasks.spawn(revive_loop(Arc::clone(&shared)));
     shared.tasks.spawn(trust_loop(Arc::clone(&shared)));
     shared.tasks.spawn(claim_loop(Arc::clone(&shared)));
     shared.tasks.spawn(super::sync::run(Arc::clone(&shared)));
@@ -104,7 +109,11 @@ pub(super) async fn start(
         Start::Found(genesis) => found(&shared, genesis).await?,
         Start::Continue(known) => {
             let dir = shared.replica_dir(known.version().epoch);
-            if dir.join("log").exists() {
+            if super::recover::is_under_way(&shared) {
+                super::recover::resume(&shared)
+                    .await
+                    .map_err(|error| StartError::Recovery(error.to_string()))?;
+            } else if dir.join("log").exists() {
                 open_replica(&shared).await?;
             }
         }
@@ -200,7 +209,25 @@ async fn gossip_loop(shared: Arc<Shared>) {
             }
         }
     }
-    shared.gossip.stop();
+    shared.gossip.stop().await;
+}
+
+/// Starts gossip again whenever it ends: without it the others would hold this member for dead.
+async fn revive_loop(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.gossip.ended() => {}
+            () = shared.stop.cancelled() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REVIVE_PAUSE) => {}
+            () = shared.stop.cancelled() => return,
+        }
+        match shared.gossip.revive(&shared.trust.known().members()).await {
+            Ok(()) => tracing::warn!("gossip was started again"),
+            Err(error) => tracing::error!(%error, "gossip cannot be started again; it is tried once more"),
+        }
+    }
 }
 
 impl Shared {
@@ -234,7 +261,7 @@ async fn trust_loop(shared: Arc<Shared>) {
             let known = watch.borrow_and_update();
             known.chain().admitted().keys().copied().collect()
         };
-        shared.gossip.set_members(&members);
+        shared.gossip.set_members(&members).await;
         (shared.options.trust_changed)();
         shared.rpc.retain(|peer| members.contains(peer));
         let trust = Arc::clone(&shared.trust);
@@ -304,7 +331,12 @@ pub(super) async fn open_replica(shared: &Arc<Shared>) -> Result<Arc<Replica>, R
         return Ok(replica);
     }
     let dir = shared.replica_dir(shared.trust.known().version().epoch);
-    let replica = open_at(shared, &dir).await?;
+    open_locked(shared, &dir).await
+}
+
+/// Opens the replica in `dir`; the caller holds the lock and has closed any other.
+pub(super) async fn open_locked(shared: &Arc<Shared>, dir: &Path) -> Result<Arc<Replica>, ReplicaError> {
+    let replica = open_at(shared, dir).await?;
     // It has the usual time to hear a leader.
     *shared.leader_contact.lock() = Some(Instant::now());
     shared.phase.send_replace(ReplicaPhase::Opening);

@@ -1,15 +1,17 @@
 //! How a member without a leader of its own learns what the cluster is: it follows a peer's picture.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use revoada_core::MemberId;
+use revoada_mesh::Refusal;
 use tokio_stream::StreamExt;
 
 use super::Shared;
 use crate::known::Known;
 use crate::raft::network::open;
-use crate::rpc::pb;
+use crate::rpc::{RpcError, call, from_status, pb};
 
 /// A replica that hears its leader needs nobody else's picture.
 const LEADERLESS: Duration = Duration::from_millis(1_000);
@@ -22,6 +24,7 @@ const TURN: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut turn = 0_usize;
+    let mut refused_by: BTreeMap<MemberId, Refusal> = BTreeMap::new();
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -39,10 +42,45 @@ pub(super) async fn run(shared: Arc<Shared>) {
             ended = tokio::time::timeout(TURN, follow(&shared, peer)) => match ended {
                 Ok(Err(reason)) => {
                     tracing::debug!(peer = %peer.short(), %reason, "this peer's picture cannot be followed");
+                    match reason.refusal() {
+                        Some(refusal @ (Refusal::Expelled | Refusal::Left)) => refused_by.insert(peer, refusal),
+                        _ => refused_by.remove(&peer),
+                    };
                     turn = turn.wrapping_add(1);
                 }
-                Ok(Ok(())) | Err(_) => {}
+                Ok(Ok(())) | Err(_) => refused_by.clear(),
             },
+        }
+        // One member's word is not enough, as long as there are others to ask.
+        let others = shared.trust.known().members().len().saturating_sub(1);
+        if let Some(refusal) = refused_by.values().next()
+            && refused_by.len() * 2 >= others
+        {
+            let cluster = shared.cluster.short();
+            shared.halt(format!(
+                "this member is not admitted to cluster {cluster} any more: {refusal}; \
+                 to come back, move its data directory aside and join with a new ticket"
+            ));
+        }
+    }
+}
+
+/// Why a peer could not be followed.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    /// It could not be asked.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// It sent something else than a picture.
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl FollowError {
+    fn refusal(&self) -> Option<Refusal> {
+        match self {
+            FollowError::Rpc(RpcError::Unreachable { refusal, .. }) => *refusal,
+            _ => None,
         }
     }
 }
@@ -77,26 +115,22 @@ fn candidates(shared: &Shared) -> Vec<MemberId> {
     all.into_iter().map(|(_, _, id)| id).collect()
 }
 
-async fn follow(shared: &Arc<Shared>, peer: MemberId) -> Result<(), String> {
+async fn follow(shared: &Arc<Shared>, peer: MemberId) -> Result<(), FollowError> {
     let version = shared.trust.known().version();
     let mut client = shared.rpc.peer(peer);
     let request = pb::KnownRequest {
         epoch: version.epoch,
-        config_index: 0,
         version: version.index,
     };
-    let opened = tokio::time::timeout(Duration::from_secs(2), client.known(request)).await;
-    let mut updates = match opened {
-        Ok(Ok(response)) => response.into_inner(),
-        Ok(Err(status)) => return Err(status.message().to_owned()),
-        Err(_) => return Err("no answer within 2 s".into()),
-    };
+    let mut updates = call(peer, Duration::from_secs(2), client.known(request)).await?;
+    let answer = |text: &str| FollowError::Answer(text.to_owned());
     loop {
         tokio::select! {
             update = updates.next() => {
-                let update = update.ok_or("the peer ended the stream")?.map_err(|status| status.message().to_owned())?;
-                let envelope = update.known.ok_or("an empty update")?;
-                let known: Known = open("picture of the cluster", &envelope).map_err(|error| error.to_string())?;
+                let update = update.ok_or_else(|| answer("the peer ended the stream"))?;
+                let update = update.map_err(|status| from_status(peer, &status))?;
+                let envelope = update.known.ok_or_else(|| answer("an empty update"))?;
+                let known: Known = open("picture of the cluster", &envelope).map_err(|error| answer(&error.to_string()))?;
                 shared.trust.accept(Arc::new(known));
             }
             () = tokio::time::sleep(Duration::from_millis(500)) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use revoada_core::MemberId;
-use revoada_mesh::{Mesh, StreamClass};
+use revoada_mesh::{Mesh, MeshError, Refusal, StreamClass};
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::MESSAGE_BYTES_MAX;
@@ -25,6 +25,8 @@ pub enum RpcError {
         peer: String,
         /// Transport's reason.
         message: String,
+        /// How the peer refused this member at its door, if it did.
+        refusal: Option<Refusal>,
     },
     /// No answer within the deadline: the call may have had an effect.
     #[error("{peer} did not answer within {waited_ms} ms")]
@@ -133,27 +135,33 @@ pub fn from_status(peer: MemberId, status: &tonic::Status) -> RpcError {
         Some(source) => format!("{}: {source}", status.message()),
         None => status.message().to_owned(),
     };
-    // tonic reports a failed connector as Unavailable with a transport error as its source.
-    let connect_failed = std::error::Error::source(status).is_some_and(|source| {
-        let mut next = Some(source);
-        while let Some(error) = next {
-            if error.is::<revoada_mesh::MeshError>() || error.to_string().contains("connect") {
-                return true;
-            }
-            next = error.source();
-        }
-        false
-    });
-    if status.code() == tonic::Code::Unavailable && connect_failed {
-        RpcError::Unreachable {
+    match connect_error(status) {
+        Some(refusal) if status.code() == tonic::Code::Unavailable => RpcError::Unreachable {
             peer: peer.short(),
             message,
-        }
-    } else {
-        RpcError::Refused {
+            refusal,
+        },
+        _ => RpcError::Refused {
             peer: peer.short(),
             code: format!("{:?}", status.code()),
             message,
-        }
+        },
     }
+}
+
+/// Whether a stream to the peer could not even be opened, and how the peer refused it. tonic wraps the connector's
+/// error several times over.
+fn connect_error(status: &tonic::Status) -> Option<Option<Refusal>> {
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let mesh = error
+            .downcast_ref::<MeshError>()
+            .or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if let Some(mesh) = mesh {
+            return Some(mesh.refusal());
+        }
+        next = error.source();
+    }
+    None
 }
