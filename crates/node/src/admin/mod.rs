@@ -12,3 +12,6 @@ mod wire;
 pub use client::Client;
 pub use server::serve;
 pub use socket::is_answered;
+
+#[cfg(test)]
+mod tests;

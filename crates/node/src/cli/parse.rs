@@ -269,6 +269,95 @@ mod tests {
         }
     }
 
+    /// What one command line comes to in an environment of its own: this test binary runs itself, because a
+    /// process's environment cannot be changed safely while its other threads read it.
+    fn parsed_in(line: &str, environment: &[(&str, &str)]) -> String {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENGENHO_")) {
+            child.env_remove(name);
+        }
+        let child = child
+            .args([
+                "--exact",
+                "cli::parse::tests::print_what_is_parsed",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("TEST_LINE", line)
+            .envs(environment.iter().copied());
+        let output = child.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let printed = text.split("<<").nth(1).and_then(|rest| rest.split(">>").next());
+        printed.unwrap_or_else(|| panic!("{text}")).to_owned()
+    }
+
+    #[test]
+    #[ignore = "run by the tests of the environment, in a process of its own"]
+    fn print_what_is_parsed() {
+        let Ok(line) = std::env::var("TEST_LINE") else { return };
+        let printed = match parse(&arguments(&line)) {
+            Ok(cli) => match cli.command {
+                Parsed::Up(args) => {
+                    let (node, log) = (&args.node, &args.node.log);
+                    format!("{} {} {:?} {}", node.zone, node.no_discovery, log.log, log.log_level)
+                }
+                _ => cli.common.data_dir.display().to_string(),
+            },
+            Err(Stop::Usage(error)) => format!("error {} {}", error.exit_code(), error.message),
+            Err(Stop::Help(_)) => "help".to_owned(),
+        };
+        println!("<<{printed}>>");
+    }
+
+    #[test]
+    fn flag_then_environment_then_file_then_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.toml");
+        std::fs::write(&path, "data-dir = '/from/file'\n").unwrap();
+        let environment = [
+            ("ENGENHO_DATA_DIR", "/from/environment"),
+            ("ENGENHO_CONFIG", path.to_str().unwrap()),
+        ];
+        assert_eq!(
+            parsed_in("engenho leave --data-dir /from/flag", &environment),
+            "/from/flag"
+        );
+        assert_eq!(parsed_in("engenho leave", &environment), "/from/environment");
+        assert_eq!(parsed_in("engenho leave", &environment[1..]), "/from/file");
+        let with_flag = format!("engenho leave --config {}", path.display());
+        assert_eq!(parsed_in(&with_flag, &[]), "/from/file");
+        assert_ne!(parsed_in("engenho leave", &[]), "/from/file");
+    }
+
+    #[test]
+    fn the_environment_is_typed_and_blamed() {
+        let up = |environment: &[(&str, &str)]| parsed_in("engenho up", environment);
+        assert_eq!(
+            up(&[("ENGENHO_ZONE", "z"), ("ENGENHO_NO_DISCOVERY", "1")]),
+            "z true Text info"
+        );
+        assert_eq!(up(&[("ENGENHO_NO_DISCOVERY", "false")]), " false Text info");
+        assert_eq!(
+            parsed_in("engenho ticket", &[("ENGENHO_EXPIRES", "soon")]),
+            "error 2 invalid value 'soon' for '--expires <DURATION>': want a duration, as 90s, 30m, 24h, 30d or 1h30m \
+             (from ENGENHO_EXPIRES in the environment)"
+        );
+    }
+
+    #[test]
+    fn one_variable_is_form_or_filter_of_the_log() {
+        let up = |environment: &[(&str, &str)]| parsed_in("engenho up", environment);
+        assert_eq!(up(&[("ENGENHO_LOG", "json")]), " false Json info");
+        assert_eq!(
+            up(&[("ENGENHO_LOG", "warn,revoada=debug")]),
+            " false Text warn,revoada=debug"
+        );
+        assert_eq!(
+            up(&[("ENGENHO_LOG", "debug"), ("ENGENHO_LOG_LEVEL", "warn")]),
+            " false Text warn"
+        );
+    }
+
     #[test]
     fn help_is_no_error() {
         for line in [

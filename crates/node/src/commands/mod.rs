@@ -40,13 +40,15 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Recover(args) => wait_for(recover::recover(args, data_dir)),
         Command::Doctor(args) => doctor::doctor(&args, data_dir),
         Command::Dev(args) => wait_for(dev::dev(args)),
-        Command::Completion(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell(), &mut command(), "engenho", &mut script);
-            print(&String::from_utf8_lossy(&script))
-        }
+        Command::Completion(args) => print(&completion(args.shell())),
         Command::Version(args) => version(&args),
     }
+}
+
+fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "engenho", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn version(args: &VersionArgs) -> Result<(), CommandError> {
@@ -85,4 +87,67 @@ fn unencodable(error: &serde_json::Error) -> CommandError {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &[&str]) -> Result<(), CommandError> {
+        let mut arguments = vec![std::ffi::OsString::from("engenho")];
+        arguments.extend(line.iter().map(std::ffi::OsString::from));
+        execute(crate::cli::parse(&arguments).unwrap())
+    }
+
+    #[test]
+    fn nobody_running_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        for line in [
+            &["status"][..],
+            &["ticket"],
+            &["formation", "get"],
+            &["formation", "set", "--voters", "3"],
+            &["promote", "n1"],
+            &["demote", "n1"],
+            &["drain", "n1"],
+            &["release", "n1"],
+            &["leave"],
+            &["expel", "n1"],
+            &["chain", "log"],
+            &["chain", "show", "1"],
+            &["chain", "verify"],
+            &["chain", "export", "--out", "/nonexistent/x"],
+            &["kubeconfig"],
+            &["recover", "--yes"],
+        ] {
+            let error = run(&[line, &["--data-dir", path]].concat()).unwrap_err();
+            assert_eq!(
+                error.message,
+                format!("no engenho runs with the data directory {path}"),
+                "{line:?}"
+            );
+            assert_eq!(error.exit_code(), 1);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_usage() {
+        for line in [
+            &["join", "hello"][..],
+            &["formation", "set"],
+            &["kubeconfig", "--server", "http://insecure"],
+            &["up", "--log-level", "engenho=loud"],
+        ] {
+            assert_eq!(run(line).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn completions_know_the_commands() {
+        use clap_complete::Shell;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(completion(shell).contains("formation"), "{shell}");
+        }
+    }
 }
