@@ -44,6 +44,7 @@ pub(crate) async fn handle(
             Ok(respond::value(StatusCode::OK, &version, &output))
         }
         ["openapi", "v2"] => {
+            json_accepted(headers)?;
             let document = server.documents.v2(&server.catalog());
             Ok(document.map_or_else(not_found, |d| openapi(&d, "application/json", headers, false)))
         }
@@ -72,6 +73,17 @@ fn only_get(method: &Method) -> Result<(), Status> {
         Ok(())
     } else {
         Err(Status::method_not_allowed())
+    }
+}
+
+/// The OpenAPI v2 document has no other form here, such as the protobuf of gnostic.
+fn json_accepted(headers: &HeaderMap) -> Result<(), Status> {
+    let accept = negotiate::accept(headers);
+    let json = |media: &str| matches!(media, "application/json" | "application/*" | "*/*");
+    if accept.trim().is_empty() || negotiate::clauses(&accept).iter().any(|c| json(c.media)) {
+        Ok(())
+    } else {
+        Err(Status::not_acceptable("application/json"))
     }
 }
 
@@ -118,7 +130,11 @@ fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap
     match media {
         Media::Json => Ok(respond::bytes(StatusCode::OK, media.content_type(), document)),
         Media::Yaml | Media::Protobuf => {
-            let value: Value = serde_json::from_slice(&document).map_err(Status::internal)?;
+            let mut value: Value = serde_json::from_slice(&document).map_err(Status::internal)?;
+            // The oldest documents name no version in JSON; an envelope has to.
+            if media == Media::Protobuf && value.get("apiVersion").is_none() {
+                value["apiVersion"] = "v1".into();
+            }
             let output = negotiate::Output {
                 media,
                 shape: negotiate::Shape::Object,

@@ -112,7 +112,46 @@ async fn a_deployment_means_the_same_in_both_forms() {
 }
 
 #[tokio::test]
-async fn reviews_subresources_and_discovery_are_answered() {
+async fn subresources_take_messages() {
+    let w = World::new().await;
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let template = json!({
+        "metadata": {"labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}
+    });
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "a"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "x"}}, "template": template}
+    });
+    assert_eq!(call(&w, "POST", sets, Some(set)).await.code, 201);
+    let path = format!("{sets}/a/scale");
+    let mut scale = call(&w, "GET", &path, None).await.object();
+    assert_eq!(
+        (&scale["kind"], &scale["spec"]["replicas"]),
+        (&json!("Scale"), &json!(3))
+    );
+    scale["spec"] = json!({});
+    let scaled = call(&w, "PUT", &path, Some(scale)).await;
+    assert_eq!((scaled.code, &scaled.object()["spec"]["replicas"]), (200, &Value::Null));
+    let mut set = call(&w, "GET", &format!("{sets}/a"), None).await.object();
+    assert_eq!(set["spec"]["replicas"], 0);
+    set["status"]["replicas"] = 2.into();
+    let status = call(&w, "PUT", &format!("{sets}/a/status"), Some(set)).await.object();
+    assert_eq!(status["status"]["replicas"], 2);
+
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": template["spec"]
+    });
+    assert_eq!(call(&w, "POST", pods, Some(pod)).await.code, 201);
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}});
+    let evicted = call(&w, "POST", &format!("{pods}/p/eviction"), Some(eviction)).await;
+    assert_eq!((evicted.code, &evicted.object()["status"]), (201, &json!("Success")));
+}
+
+#[tokio::test]
+async fn reviews_and_discovery_are_answered() {
     let w = World::new().await;
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
@@ -126,6 +165,10 @@ async fn reviews_subresources_and_discovery_are_answered() {
     );
     let discovery = call(&w, "GET", "/apis/apps/v1", None).await.object();
     assert_eq!(discovery["groupVersion"], "apps/v1");
+    let versions = call(&w, "GET", "/api", None).await.object();
+    assert_eq!(versions["versions"], json!(["v1"]));
+    let gnostic = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert_eq!(send(&w, "GET", "/openapi/v2", gnostic, Vec::new()).await.code, 406);
     assert_eq!(call(&w, "GET", "/version", None).await.content_type, "application/json");
 }
 
