@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # The binary as the README starts it: three members, kubectl through each of them, the leader killed, and on it goes.
-# Uses the dev build; every kubectl of ENGENHO_KUBECTL (separated by colons), else the one in PATH.
+# Uses the dev build, or the binary that ENGENHO_TEST_BINARY names; every kubectl of ENGENHO_KUBECTL (separated by colons),
+# else the one in PATH.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/engenho-target}
 IFS=: read -r -a kubectls <<<"${ENGENHO_KUBECTL:-$(command -v kubectl)}"
-cargo build -j "${ENGENHO_JOBS:-2}" --quiet -p engenho
-engenho=${ENGENHO_BINARY:-$CARGO_TARGET_DIR/debug/engenho}
+engenho=${ENGENHO_TEST_BINARY:-}
+if [ -z "$engenho" ]; then
+  cargo build -j "${ENGENHO_JOBS:-2}" --quiet -p engenho
+  engenho=$CARGO_TARGET_DIR/debug/engenho
+fi
 
 dir=$(mktemp -d)
 log=$dir/dev.log
@@ -66,7 +70,9 @@ for kubectl in "${kubectls[@]}"; do
     k "$member" create configmap "$name" --from-literal=a=1 >/dev/null
     resource_version=$(k "$member" get configmap "$name" -o 'jsonpath={.metadata.resourceVersion}')
     # A watch from here on sees what the others do.
-    k "$member" get --raw "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=$resource_version&timeoutSeconds=20&fieldSelector=metadata.name%3D$name" >"$dir/watched" &
+    "$kubectl" --kubeconfig "$(data_dir "$member")/admin.kubeconfig" get --raw \
+      "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=$resource_version&fieldSelector=metadata.name%3D$name" \
+      >"$dir/watched" 2>/dev/null &
     watching=$!
     printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {a: "2"}\n' "$name" >"$dir/manifest.yaml"
     k "$member" apply -f "$dir/manifest.yaml" >/dev/null 2>&1

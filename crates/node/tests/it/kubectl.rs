@@ -60,7 +60,7 @@ async fn session(kubectl: &Kubectl, member: &MemberProcess, turn: usize) -> anyh
     ok(&["create", "configmap", &name, "--from-literal=key=created"]).await?;
     watching.until(&name, Duration::from_secs(20)).await?;
     let again = kubectl.run(&config, &["create", "configmap", &name]).await?;
-    ensure!(again.refused(1)?.contains("AlreadyExists"));
+    ensure!(again.refused(1)?.contains("already exists"));
     let jsonpath = ["get", "configmap", &name, "-o", "jsonpath={.data.key}"];
     ensure!(ok(&jsonpath).await? == "created");
     kubectl
