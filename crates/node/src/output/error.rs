@@ -84,7 +84,8 @@ fn split_advice(text: &str) -> Option<(&str, &str)> {
     let at = text.char_indices().find(|(at, c)| {
         let rest = &text[at + c.len_utf8()..];
         let word = rest.trim_start().split([' ', ',']).next().unwrap_or_default();
-        matches!(c, ':' | ';') && rest.starts_with(' ') && ADVICE.contains(&word)
+        let advises = ADVICE.contains(&word) || rest.trim_start().starts_with("`engenho ");
+        matches!(c, ':' | ';') && rest.starts_with(' ') && advises
     })?;
     let (message, rest) = text.split_at(at.0);
     Some((message, rest[1..].trim_start()))
@@ -150,6 +151,10 @@ mod tests {
             )
         );
         assert_eq!(failure("no: é"), pair("no: é", default_hint(FailureKind::Refused)));
+        assert_eq!(
+            failure("no member is called \"x\": `engenho status` lists names and ids"),
+            pair("no member is called \"x\"", "`engenho status` lists names and ids")
+        );
         assert_eq!(failure("two\nlines").0, "two lines");
     }
 

@@ -168,7 +168,8 @@ pub fn changes(before: &FullStatus, after: &FullStatus) -> Vec<String> {
     if old.quorum != new.quorum {
         lines.push(match new.quorum {
             true => "there is a quorum again".to_owned(),
-            false => format!("no quorum; not heard of: {}", after.missing.join(", ")),
+            false if after.missing.is_empty() => "there is no quorum".to_owned(),
+            false => format!("there is no quorum; not heard of: {}", after.missing.join(", ")),
         });
     }
     if old.leader != new.leader {

@@ -33,7 +33,11 @@ pub fn find(config: &RunConfig, mesh: SocketAddr, api: SocketAddr) -> Result<Own
         }
     }
     if ips.is_empty() {
-        ips = if mesh.ip().is_unspecified() { interfaces()? } else { vec![mesh.ip()] };
+        ips = if mesh.ip().is_unspecified() {
+            interfaces()?
+        } else {
+            vec![mesh.ip()]
+        };
     }
     if !api.ip().is_unspecified() && !ips.contains(&api.ip()) {
         ips.push(api.ip());
@@ -54,7 +58,12 @@ pub fn find(config: &RunConfig, mesh: SocketAddr, api: SocketAddr) -> Result<Own
         }
         all
     };
-    Ok(Own { mesh, ips, hosts, api_host })
+    Ok(Own {
+        mesh,
+        ips,
+        hosts,
+        api_host,
+    })
 }
 
 /// Addresses of this machine's interfaces that others may reach, IPv4 first; loopback only if there is nothing else.

@@ -18,7 +18,8 @@ use super::api::{Stores, member_name};
 use super::certificates::Certificates;
 use super::os::OsClock;
 use crate::admin::api::{
-    AdminApi, Failure, FailureKind, FullStatus, KubeconfigRequest, RecoverReply, RoleRequest, StoreStatus, TicketReply, TicketRequest,
+    AdminApi, Failure, FailureKind, FullStatus, KubeconfigRequest, RecoverReply, RoleRequest, StoreStatus, TicketReply,
+    TicketRequest,
 };
 
 /// Longest life of a ticket.
@@ -37,7 +38,10 @@ pub struct Local {
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure { kind: FailureKind::Failed, message: error.to_string() }
+    Failure {
+        kind: FailureKind::Failed,
+        message: error.to_string(),
+    }
 }
 
 impl Local {
@@ -62,10 +66,14 @@ impl Local {
     fn from_admin(&self, error: AdminError) -> Failure {
         match error {
             AdminError::Propose(error) => self.from_propose(error),
-            AdminError::Refused(message) => Failure { kind: FailureKind::Refused, message },
-            error @ (AdminError::NoSuchMember { .. } | AdminError::Ambiguous { .. }) => {
-                Failure { kind: FailureKind::Usage, message: error.to_string() }
-            }
+            AdminError::Refused(message) => Failure {
+                kind: FailureKind::Refused,
+                message,
+            },
+            error @ (AdminError::NoSuchMember { .. } | AdminError::Ambiguous { .. }) => Failure {
+                kind: FailureKind::Usage,
+                message: error.to_string(),
+            },
             error @ AdminError::StillThere { .. } => failed(error),
         }
     }
@@ -80,9 +88,10 @@ impl Local {
 
     fn from_recover(error: RecoverError) -> Failure {
         match error {
-            error @ (RecoverError::HasQuorum | RecoverError::NoReplica | RecoverError::Behind { .. }) => {
-                Failure { kind: FailureKind::Refused, message: error.to_string() }
-            }
+            error @ (RecoverError::HasQuorum | RecoverError::NoReplica | RecoverError::Behind { .. }) => Failure {
+                kind: FailureKind::Refused,
+                message: error.to_string(),
+            },
             error => failed(error),
         }
     }
@@ -92,7 +101,11 @@ impl Local {
 impl AdminApi for Local {
     fn status(&self) -> FullStatus {
         let cluster = self.member.status();
-        let missing = if cluster.quorum { Vec::new() } else { self.names(&self.member.missing_voters()) };
+        let missing = if cluster.quorum {
+            Vec::new()
+        } else {
+            self.names(&self.member.missing_voters())
+        };
         let store = self.stores.current().map(|store| store.stats());
         FullStatus {
             cluster,
@@ -111,7 +124,10 @@ impl AdminApi for Local {
         if request.expires_s == 0 || request.expires_s > TICKET_LIFE_MAX_S {
             return Err(Failure {
                 kind: FailureKind::Usage,
-                message: format!("a ticket cannot live for {} s: choose between 1 s and 365 days", request.expires_s),
+                message: format!(
+                    "a ticket cannot live for {} s: choose between 1 s and 365 days",
+                    request.expires_s
+                ),
             });
         }
         let expires_ms = OsClock.unix_ms() + request.expires_s * 1000;
@@ -120,7 +136,11 @@ impl AdminApi for Local {
             .issue_ticket(expires_ms, request.uses, request.witness)
             .await
             .map_err(|error| self.from_admin(error))?;
-        Ok(TicketReply { ticket: ticket.encode().map_err(failed)?, expires_ms, uses: request.uses })
+        Ok(TicketReply {
+            ticket: ticket.encode().map_err(failed)?,
+            expires_ms,
+            uses: request.uses,
+        })
     }
 
     fn formation(&self) -> Formation {
@@ -128,7 +148,10 @@ impl AdminApi for Local {
     }
 
     async fn set_formation(&self, formation: Formation) -> Result<(), Failure> {
-        self.member.set_formation(formation).await.map_err(|error| self.from_admin(error))
+        self.member
+            .set_formation(formation)
+            .await
+            .map_err(|error| self.from_admin(error))
     }
 
     async fn role(&self, member: &str, request: RoleRequest) -> Result<(), Failure> {
@@ -156,9 +179,15 @@ impl AdminApi for Local {
     async fn expel(&self, member: &str, reason: &str) -> Result<(), Failure> {
         let id = self.find(member)?;
         if id == self.member.id() {
-            return Err(Failure { kind: FailureKind::Refused, message: "a member does not expel itself: use `engenho leave`".into() });
+            return Err(Failure {
+                kind: FailureKind::Refused,
+                message: "a member does not expel itself: use `engenho leave`".into(),
+            });
         }
-        self.member.expel(id, reason).await.map_err(|error| self.from_admin(error))
+        self.member
+            .expel(id, reason)
+            .await
+            .map_err(|error| self.from_admin(error))
     }
 
     fn chain(&self) -> Result<Bundle, Failure> {
@@ -169,7 +198,12 @@ impl AdminApi for Local {
         let subject = match request.user {
             Some(user) => ClientSubject::new(user, request.groups),
             None if request.groups.is_empty() => ClientSubject::admin(),
-            None => return Err(Failure { kind: FailureKind::Usage, message: "groups need a user: add --user NAME".into() }),
+            None => {
+                return Err(Failure {
+                    kind: FailureKind::Usage,
+                    message: "groups need a user: add --user NAME".into(),
+                });
+            }
         };
         let issuing = self.certificates.kubeconfig(&self.member, request.server, &subject);
         let kubeconfig = match tokio::time::timeout(Duration::from_secs(10), issuing).await {
@@ -181,12 +215,19 @@ impl AdminApi for Local {
 
     fn recovery_plan(&self, force: bool) -> Result<RecoverReply, Failure> {
         let (keep, lost) = self.member.recovery_plan(force).map_err(Self::from_recover)?;
-        Ok(RecoverReply { keep: self.names(&keep), lost: self.names(&lost), epoch: None })
+        Ok(RecoverReply {
+            keep: self.names(&keep),
+            lost: self.names(&lost),
+            epoch: None,
+        })
     }
 
     async fn recover(&self, force: bool) -> Result<RecoverReply, Failure> {
         let plan = self.recovery_plan(force)?;
         let epoch = self.member.recover(force).await.map_err(Self::from_recover)?;
-        Ok(RecoverReply { epoch: Some(epoch), ..plan })
+        Ok(RecoverReply {
+            epoch: Some(epoch),
+            ..plan
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::Own;
-use super::config::RunConfig;
+use super::config::{RunConfig, Runtime};
 
 /// The layer above's part of a member's announcement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,19 +37,26 @@ pub struct Extra {
     pub boot_id: String,
     /// Architecture in Go's words.
     pub architecture: String,
+    /// Version of the pod runtime; empty while this member runs no pods.
+    pub runtime: String,
 }
 
 impl Extra {
     /// Looks at this machine.
     pub fn find(config: &RunConfig, own: &Own) -> Self {
         let uname = rustix::system::uname();
-        let disk_bytes = rustix::fs::statvfs(&config.data_dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let disk_bytes =
+            rustix::fs::statvfs(&config.data_dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
         Self {
             ips: own.ips.clone(),
             hosts: own.hosts.clone(),
             hostname: uname.nodename().to_string_lossy().to_lowercase(),
             labels: config.labels.clone(),
-            taints: config.taints.iter().map(|taint| (taint.key.clone(), taint.value.clone(), taint.effect.clone())).collect(),
+            taints: config
+                .taints
+                .iter()
+                .map(|taint| (taint.key.clone(), taint.value.clone(), taint.effect.clone()))
+                .collect(),
             cpu_milli: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64) * 1000,
             memory_bytes: memory_bytes(),
             disk_bytes,
@@ -58,18 +65,26 @@ impl Extra {
             machine_id: line("/etc/machine-id"),
             boot_id: line("/proc/sys/kernel/random/boot_id"),
             architecture: go_architecture(std::env::consts::ARCH).to_owned(),
+            runtime: match config.runtime {
+                Runtime::None => String::new(),
+            },
         }
     }
 }
 
 fn line(path: &str) -> String {
-    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn memory_bytes() -> u64 {
     let info = line("/proc/meminfo");
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    total.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+    total
+        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 fn os_image() -> String {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
 use engenho_engine::apiserver::{
-    ApiServer, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError, SealPolicy, Sealer, ServeOptions,
-    Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers, serve_stream,
+    ApiServer, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError, SealPolicy,
+    Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
@@ -83,11 +83,15 @@ struct Seals(SecretSealer);
 
 impl Sealer for Seals {
     fn seal(&self, key: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.0.seal(key, plaintext).map_err(|error| SealError::NoKey { reason: error.to_string() })
+        self.0.seal(key, plaintext).map_err(|error| SealError::NoKey {
+            reason: error.to_string(),
+        })
     }
 
     fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.0.open(key, sealed).map_err(|error| SealError::Damaged { reason: error.to_string() })
+        self.0.open(key, sealed).map_err(|error| SealError::Damaged {
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -134,7 +138,14 @@ pub struct Shared {
 }
 
 /// Opens the local server when the replica is ready, and ends it when there is none any more.
-pub async fn run_local(member: Member, stores: Arc<Stores>, vault: Arc<Vault>, local: Arc<Local>, shared: Shared, stop: CancellationToken) {
+pub async fn run_local(
+    member: Member,
+    stores: Arc<Stores>,
+    vault: Arc<Vault>,
+    local: Arc<Local>,
+    shared: Shared,
+    stop: CancellationToken,
+) {
     let mut phase = member.watch_phase();
     let mut opening_since = None;
     loop {
@@ -173,12 +184,18 @@ pub async fn run_local(member: Member, stores: Arc<Stores>, vault: Arc<Vault>, l
 }
 
 fn becoming(member: &Member) -> bool {
-    member.known().state().in_flight().is_some_and(|transition| transition.spec.member == member.id())
+    member
+        .known()
+        .state()
+        .in_flight()
+        .is_some_and(|transition| transition.spec.member == member.id())
 }
 
 async fn open(member: &Member, stores: &Stores, vault: &Vault, local: &Local, shared: &Shared) -> anyhow::Result<()> {
     let phase = member.watch_phase();
-    let Some(opened) = vault.fetch(member, || *phase.borrow() != ReplicaPhase::None).await? else { return Ok(()) };
+    let Some(opened) = vault.fetch(member, || *phase.borrow() != ReplicaPhase::None).await? else {
+        return Ok(());
+    };
     let Some(store) = stores.current() else { return Ok(()) };
     let server = ApiServer::new(deps(member, store, &opened, shared.clone()));
     *local.server.write() = Some(server);
@@ -187,7 +204,10 @@ async fn open(member: &Member, stores: &Stores, vault: &Vault, local: &Local, sh
 }
 
 fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> Deps {
-    let sealer = SecretSealer::new(opened.sealing_keys.clone(), Arc::new(|out: &mut [u8]| OsEntropy.fill(out)));
+    let sealer = SecretSealer::new(
+        opened.sealing_keys.clone(),
+        Arc::new(|out: &mut [u8]| OsEntropy.fill(out)),
+    );
     let names = member.clone();
     Deps {
         store: StoreClient::new(Arc::clone(&store), member.consensus()),
@@ -199,13 +219,29 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
         version: shared.version,
-        options: Options { service_cidr: opened.stored.info.service_cidr.clone(), ..Options::default() },
+        options: Options {
+            service_cidr: opened.stored.info.service_cidr.clone(),
+            ..Options::default()
+        },
     }
+}
+
+/// Whether the objects that every cluster begins with are there, as far as this replica has read: the last of them is.
+pub fn is_bootstrapped(server: &ApiServer) -> bool {
+    let catalog = server.catalog();
+    let last = catalog
+        .resource("", "v1", "services")
+        .map(|services| services.storage_key("default", "kubernetes"));
+    last.is_none_or(|key| server.storage().revision_of(&key).is_some())
 }
 
 /// A member's name, or the beginning of its id.
 pub fn member_name(member: &Member, id: &MemberId) -> String {
-    member.known().chain().member(id).map_or_else(|| id.short(), |admitted| admitted.name.clone())
+    member
+        .known()
+        .chain()
+        .member(id)
+        .map_or_else(|| id.short(), |admitted| admitted.name.clone())
 }
 
 /// Chooses the target of a request.
@@ -248,18 +284,28 @@ pub struct MeshApi {
 impl MeshApi {
     /// Requests leave through `member`'s mesh.
     pub fn new(member: Member) -> Self {
-        Self { member, sessions: Mutex::default() }
+        Self {
+            member,
+            sessions: Mutex::default(),
+        }
     }
 
     /// Live members whose replica serves, the nearest first.
     fn candidates(&self) -> Vec<MemberId> {
         let me = self.member.id();
         let everyone = self.member.watch_everyone().borrow().clone();
-        let rtt: HashMap<MemberId, u64> =
-            self.member.mesh().peers().into_iter().filter_map(|peer| Some((peer.id, peer.rtt_ms?))).collect();
+        let rtt: HashMap<MemberId, u64> = self
+            .member
+            .mesh()
+            .peers()
+            .into_iter()
+            .filter_map(|peer| Some((peer.id, peer.rtt_ms?)))
+            .collect();
         let mut found: Vec<_> = everyone
             .iter()
-            .filter(|(id, heard)| **id != me && heard.liveness.is_alive() && heard.pulse.replica && heard.pulse.api_ready)
+            .filter(|(id, heard)| {
+                **id != me && heard.liveness.is_alive() && heard.pulse.replica && heard.pulse.api_ready
+            })
             .map(|(id, _)| (rtt.get(id).copied().unwrap_or(u64::MAX), *id))
             .collect();
         found.sort();
@@ -285,7 +331,12 @@ impl MeshApi {
         {
             return Ok(session.clone());
         }
-        let stream = self.member.mesh().open(peer, StreamClass::Api).await.map_err(|error| error.to_string())?;
+        let stream = self
+            .member
+            .mesh()
+            .open(peer, StreamClass::Api)
+            .await
+            .map_err(|error| error.to_string())?;
         let (session, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(1024 * 1024)
@@ -312,7 +363,12 @@ impl MeshApi {
         !everyone.get(peer).is_some_and(|heard| heard.liveness.is_alive())
     }
 
-    async fn exchange(&self, peer: MemberId, mut session: SendRequest<Body>, request: Request<Body>) -> Result<Response<Body>, RemoteError> {
+    async fn exchange(
+        &self,
+        peer: MemberId,
+        mut session: SendRequest<Body>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, RemoteError> {
         let name = member_name(&self.member, &peer);
         let answer = session.send_request(request);
         tokio::pin!(answer);
@@ -352,23 +408,39 @@ impl RemoteApi for MeshApi {
             let session = match self.session(peer).await {
                 Ok(session) => session,
                 Err(reason) => {
-                    last = RemoteError::Unreachable { member: member_name(&self.member, &peer), reason };
+                    last = RemoteError::Unreachable {
+                        member: member_name(&self.member, &peer),
+                        reason,
+                    };
                     continue;
                 }
             };
             let Some(outgoing) = body.take() else { break };
-            let mut request = Request::new(if repeatable { engenho_engine::apiserver::body::empty() } else { outgoing });
+            let mut request = Request::new(if repeatable {
+                engenho_engine::apiserver::body::empty()
+            } else {
+                outgoing
+            });
             *request.method_mut() = parts.method.clone();
             *request.headers_mut() = parts.headers.clone();
             request.headers_mut().remove(http::header::HOST);
             // Names of one connection's transport, not of the request.
-            for name in [http::header::CONNECTION, http::header::TRANSFER_ENCODING, http::header::UPGRADE] {
+            for name in [
+                http::header::CONNECTION,
+                http::header::TRANSFER_ENCODING,
+                http::header::UPGRADE,
+            ] {
                 request.headers_mut().remove(name);
             }
             let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
             *request.uri_mut() = match format!("http://member.mesh{path}").parse() {
                 Ok(uri) => uri,
-                Err(_) => return Err(RemoteError::Nobody { reason: format!("{path:?} cannot be forwarded"), missing: Vec::new() }),
+                Err(_) => {
+                    return Err(RemoteError::Nobody {
+                        reason: format!("{path:?} cannot be forwarded"),
+                        missing: Vec::new(),
+                    });
+                }
             };
             match self.exchange(peer, session, request).await {
                 Ok(response) => return Ok(response),
@@ -412,7 +484,9 @@ impl tower::Service<Request<Body>> for Forwarded {
 
 /// Accepts forwarded requests until the member stops.
 pub async fn serve_forwarded(member: Member, local: Arc<Local>, stop: CancellationToken) {
-    let Some(mut streams) = member.take_api_streams() else { return };
+    let Some(mut streams) = member.take_api_streams() else {
+        return;
+    };
     loop {
         let next = tokio::select! {
             next = streams.recv() => next,

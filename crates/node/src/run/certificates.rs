@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use engenho_engine::pki::{
-    CertificateRequest, ClientSubject, IssuedCertificate, Kubeconfig, RequestPolicy, ServingCertificate, ServingNames, Usage,
-    first_service_address, renewal_due_at_ms,
+    CertificateRequest, ClientSubject, IssuedCertificate, Kubeconfig, RequestPolicy, ServingCertificate, ServingNames,
+    Usage, first_service_address, renewal_due_at_ms,
 };
 use parking_lot::Mutex;
 use revoada::Member;
@@ -62,7 +62,14 @@ pub struct Certificates {
 
 impl Certificates {
     /// For a member called `name` whose API is at `api_url`.
-    pub fn new(vault: Arc<Vault>, own: Own, name: &str, lifetime: Duration, kubeconfig_path: PathBuf, api_url: &str) -> Self {
+    pub fn new(
+        vault: Arc<Vault>,
+        own: Own,
+        name: &str,
+        lifetime: Duration,
+        kubeconfig_path: PathBuf,
+        api_url: &str,
+    ) -> Self {
         Self {
             vault,
             own,
@@ -76,7 +83,12 @@ impl Certificates {
 
     /// Every name and address by which this member's API is reached.
     fn names(&self) -> Result<ServingNames> {
-        let info = self.vault.info().borrow().clone().context("the cluster's ranges are not known yet")?;
+        let info = self
+            .vault
+            .info()
+            .borrow()
+            .clone()
+            .context("the cluster's ranges are not known yet")?;
         let service = first_service_address(&info.service_cidr)?;
         let mut names = ServingNames::api_server("cluster.local", &[service])?;
         names.add_host(&self.name)?;
@@ -90,7 +102,13 @@ impl Certificates {
     }
 
     /// A certificate from the authority: here if this member has its key, else from any replica.
-    pub async fn issue(&self, member: &Member, usage: Usage, subject: &ClientSubject, lifetime: Duration) -> Result<IssuedCertificate> {
+    pub async fn issue(
+        &self,
+        member: &Member,
+        usage: Usage,
+        subject: &ClientSubject,
+        lifetime: Duration,
+    ) -> Result<IssuedCertificate> {
         let names = match usage {
             Usage::Serving => self.names()?,
             Usage::Client => ServingNames::new(),
@@ -98,7 +116,9 @@ impl Certificates {
         if let Some(opened) = self.vault.material() {
             let now_ms = OsClock.unix_ms();
             return Ok(match usage {
-                Usage::Serving => opened.authority.issue_serving(&subject.user, &names, lifetime, now_ms)?,
+                Usage::Serving => opened
+                    .authority
+                    .issue_serving(&subject.user, &names, lifetime, now_ms)?,
                 Usage::Client => opened.authority.issue_client(subject, lifetime, now_ms)?,
             });
         }
@@ -153,8 +173,18 @@ impl Certificates {
     }
 
     /// A kubeconfig for `subject`.
-    pub async fn kubeconfig(&self, member: &Member, server: Option<String>, subject: &ClientSubject) -> Result<Kubeconfig> {
-        let info = self.vault.info().borrow().clone().context("the cluster's authority is not known yet")?;
+    pub async fn kubeconfig(
+        &self,
+        member: &Member,
+        server: Option<String>,
+        subject: &ClientSubject,
+    ) -> Result<Kubeconfig> {
+        let info = self
+            .vault
+            .info()
+            .borrow()
+            .clone()
+            .context("the cluster's authority is not known yet")?;
         let client = self.issue(member, Usage::Client, subject, self.lifetime).await?;
         let cluster = format!("engenho-{}", member.cluster().short());
         Ok(Kubeconfig {
@@ -172,7 +202,11 @@ impl Certificates {
     pub async fn write_admin(&self, member: &Member) -> Result<u64> {
         let kubeconfig = self.kubeconfig(member, None, &ClientSubject::admin()).await?;
         kubeconfig.write(&self.kubeconfig_path)?;
-        Ok(renewal_due_at_ms(kubeconfig.client.not_before_ms(), kubeconfig.client.not_after_ms(), 0))
+        Ok(renewal_due_at_ms(
+            kubeconfig.client.not_before_ms(),
+            kubeconfig.client.not_after_ms(),
+            0,
+        ))
     }
 
     /// Renews both when they are due, until `stop`. A failure is retried soon: there is a third of the life left.
@@ -190,7 +224,9 @@ impl Certificates {
             if now_ms >= serving_due_ms {
                 match self.renew_serving(&member).await {
                     Ok(_) => tracing::info!("the API's serving certificate was renewed"),
-                    Err(error) => tracing::warn!(error = %format!("{error:#}"), "the API's serving certificate is due and could not be renewed"),
+                    Err(error) => {
+                        tracing::warn!(error = %format!("{error:#}"), "the API's serving certificate is due and could not be renewed")
+                    }
                 }
                 serving_due_ms = self.serving_due_ms().max(now_ms + 1_000);
             }
@@ -213,21 +249,33 @@ impl Certificates {
 
 /// Signs a member's request: names are restricted to those the cluster knows that member by.
 pub fn answer_sign(vault: &Vault, member: &Member, peer: MemberId, payload: &[u8]) -> Result<Vec<u8>, String> {
-    let opened = vault.material().ok_or("this member does not keep the authority's key")?;
-    let request: SignRequest = serde_json::from_slice(payload).map_err(|error| format!("a malformed request: {error}"))?;
+    let opened = vault
+        .material()
+        .ok_or("this member does not keep the authority's key")?;
+    let request: SignRequest =
+        serde_json::from_slice(payload).map_err(|error| format!("a malformed request: {error}"))?;
     let known = member.known();
     let admitted = known.chain().member(&peer).ok_or("only members get certificates")?;
     let usage = if request.serving { Usage::Serving } else { Usage::Client };
     let names = match usage {
-        Usage::Serving => allowed_names(&opened.stored.info.service_cidr, member, peer, &admitted.name).map_err(|error| format!("{error:#}"))?,
+        Usage::Serving => allowed_names(&opened.stored.info.service_cidr, member, peer, &admitted.name)
+            .map_err(|error| format!("{error:#}"))?,
         Usage::Client => ServingNames::new(),
     };
     let subject = match usage {
         Usage::Serving => ClientSubject::new("kube-apiserver", [] as [&str; 0]),
         Usage::Client => ClientSubject::new(request.user, request.groups),
     };
-    let policy = RequestPolicy { subject, names, usage, lifetime: Duration::from_secs(request.lifetime_s).min(LIFETIME_MAX) };
-    let signed = opened.authority.sign_request(&request.der, &policy, OsClock.unix_ms()).map_err(|error| error.to_string())?;
+    let policy = RequestPolicy {
+        subject,
+        names,
+        usage,
+        lifetime: Duration::from_secs(request.lifetime_s).min(LIFETIME_MAX),
+    };
+    let signed = opened
+        .authority
+        .sign_request(&request.der, &policy, OsClock.unix_ms())
+        .map_err(|error| error.to_string())?;
     if !signed.refused.is_empty() {
         tracing::warn!(member = %admitted.name, refused = %signed.refused.join(", "), "names were left out of a certificate");
     }
@@ -252,8 +300,13 @@ fn allowed_names(service_cidr: &str, member: &Member, peer: MemberId, name: &str
             let _ = names.add_host(&host);
         }
     }
-    let connected: Option<IpAddr> =
-        member.mesh().peers().into_iter().find(|status| status.id == peer).and_then(|status| status.address).map(|address| address.ip());
+    let connected: Option<IpAddr> = member
+        .mesh()
+        .peers()
+        .into_iter()
+        .find(|status| status.id == peer)
+        .and_then(|status| status.address)
+        .map(|address| address.ip());
     if let Some(ip) = connected {
         names.add_ip(ip);
     }

@@ -19,7 +19,11 @@ pub struct DataDir {
 
 /// A failure that is the user's to mend.
 pub fn refused(message: impl Into<String>) -> anyhow::Error {
-    Failure { kind: FailureKind::Refused, message: message.into() }.into()
+    Failure {
+        kind: FailureKind::Refused,
+        message: message.into(),
+    }
+    .into()
 }
 
 impl DataDir {
@@ -29,9 +33,18 @@ impl DataDir {
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .with_context(|| format!("the data directory {} cannot be made: choose another with --data-dir", path.display()))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-            .with_context(|| format!("the data directory {} is not this user's: choose another with --data-dir", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "the data directory {} cannot be made: choose another with --data-dir",
+                    path.display()
+                )
+            })?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(|| {
+            format!(
+                "the data directory {} is not this user's: choose another with --data-dir",
+                path.display()
+            )
+        })?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -40,7 +53,12 @@ impl DataDir {
             .truncate(false)
             .mode(0o600)
             .open(&lock_path)
-            .with_context(|| format!("{} cannot be written: is the data directory writable?", lock_path.display()))?;
+            .with_context(|| {
+                format!(
+                    "{} cannot be written: is the data directory writable?",
+                    lock_path.display()
+                )
+            })?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut owner = String::new();
             // Only for the message: whoever holds the lock wrote its process id.
@@ -51,8 +69,13 @@ impl DataDir {
                 owner.trim()
             )));
         }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).with_context(|| format!("writing {}", lock_path.display()))?;
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .with_context(|| format!("writing {}", lock_path.display()))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            _lock: lock,
+        })
     }
 
     /// A file or directory in it.
@@ -66,15 +89,23 @@ impl DataDir {
         match fs::read(&path) {
             Ok(raw) => match <[u8; 32]>::try_from(raw.as_slice()) {
                 Ok(seed) => Ok(SecretKey::from_bytes(&seed)),
-                Err(_) => bail!("{} has {} bytes, a member key has 32: restore it from a backup, or move the data directory aside and join again", path.display(), raw.len()),
+                Err(_) => bail!(
+                    "{} has {} bytes, a member key has 32: restore it from a backup, or move the data directory aside and join again",
+                    path.display(),
+                    raw.len()
+                ),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.join("member.bin").exists() {
-                    bail!("{} is missing but the member was in a cluster: restore it from a backup, or move the data directory aside and join again", path.display());
+                    bail!(
+                        "{} is missing but the member was in a cluster: restore it from a backup, or move the data directory aside and join again",
+                        path.display()
+                    );
                 }
                 let mut seed = [0; 32];
                 super::os::OsEntropy.fill_checked(&mut seed)?;
-                engenho_engine::pki::write_private(&path, &seed).with_context(|| format!("writing {}", path.display()))?;
+                engenho_engine::pki::write_private(&path, &seed)
+                    .with_context(|| format!("writing {}", path.display()))?;
                 Ok(SecretKey::from_bytes(&seed))
             }
             Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
@@ -85,12 +116,16 @@ impl DataDir {
     pub fn next_boot(&self, now_unix_ms: u64) -> Result<u64> {
         let path = self.join("boot");
         let last = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().with_context(|| format!("{} holds no number", path.display()))?,
+            Ok(text) => text
+                .trim()
+                .parse()
+                .with_context(|| format!("{} holds no number", path.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
         let boot = u64::max(last + 1, now_unix_ms);
-        revoada::write_atomically(&path, format!("{boot}\n").as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+        revoada::write_atomically(&path, format!("{boot}\n").as_bytes())
+            .with_context(|| format!("writing {}", path.display()))?;
         Ok(boot)
     }
 }

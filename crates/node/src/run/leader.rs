@@ -54,7 +54,10 @@ pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, stop: C
             ending.cancel();
             tasks.close();
             if tokio::time::timeout(STOP_DEADLINE, tasks.wait()).await.is_err() {
-                tracing::warn!(term, "controllers did not stop in time; the fence of their term keeps them from writing");
+                tracing::warn!(
+                    term,
+                    "controllers did not stop in time; the fence of their term keeps them from writing"
+                );
             }
         }
         tokio::select! {
@@ -75,7 +78,11 @@ struct Facts {
 impl Facts {
     fn new(member: Member) -> Self {
         let nodes = gather(&member);
-        Self { member, nodes: Mutex::new(nodes), changes: watch::Sender::new(0) }
+        Self {
+            member,
+            nodes: Mutex::new(nodes),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Counts a change only when a fact differs: gossip moves all the time.
@@ -122,11 +129,15 @@ fn gather(member: &Member) -> Vec<NodeFacts> {
             let heard = everyone.get(id);
             let liveness = heard.map_or(Liveness::Unknown, |heard| heard.liveness);
             let since_ms = match liveness {
-                Liveness::Alive { since_ms } | Liveness::Suspect { since_ms } | Liveness::Dead { since_ms } => Some(since_ms),
+                Liveness::Alive { since_ms } | Liveness::Suspect { since_ms } | Liveness::Dead { since_ms } => {
+                    Some(since_ms)
+                }
                 Liveness::Unknown => None,
             };
             // To the second, so that reading two clocks one after the other does not look like a change.
-            let since = since_ms.map_or(0, |at_ms| unix_ms.saturating_sub(now_ms.saturating_sub(at_ms)) / 1000 * 1000);
+            let since = since_ms.map_or(0, |at_ms| {
+                unix_ms.saturating_sub(now_ms.saturating_sub(at_ms)) / 1000 * 1000
+            });
             NodeFacts {
                 name: admitted.name.clone(),
                 member_id: *id,
@@ -151,7 +162,11 @@ fn report(heard: &Heard) -> Option<NodeReport> {
         hostname: extra.hostname,
         zone: (!announcement.zone.is_empty()).then(|| announcement.zone.clone()),
         labels: extra.labels,
-        taints: extra.taints.into_iter().map(|(key, value, effect)| NodeTaint { key, value, effect }).collect(),
+        taints: extra
+            .taints
+            .into_iter()
+            .map(|(key, value, effect)| NodeTaint { key, value, effect })
+            .collect(),
         capacity: Capacity {
             cpu_milli: extra.cpu_milli,
             memory_bytes: extra.memory_bytes,
@@ -167,6 +182,9 @@ fn report(heard: &Heard) -> Option<NodeReport> {
             system_uuid: String::new(),
             boot_id: extra.boot_id,
         },
-        versions: NodeVersions { kubelet: format!("{}+engenho{}", super::KUBERNETES_VERSION, announcement.version), runtime: None },
+        versions: NodeVersions {
+            kubelet: format!("{}+engenho{}", super::KUBERNETES_VERSION, announcement.version),
+            runtime: (!extra.runtime.is_empty()).then_some(extra.runtime),
+        },
     })
 }

@@ -67,9 +67,11 @@ pub struct Opened {
 impl Material {
     /// Made by the founder.
     pub fn generate(cluster: &str, service_cidr: &str, pod_cidr: &str) -> Result<Self> {
-        let authority = ClusterCa::generate(cluster, OsClock.unix_ms()).context("the cluster's authority cannot be made")?;
+        let authority =
+            ClusterCa::generate(cluster, OsClock.unix_ms()).context("the cluster's authority cannot be made")?;
         let mut keys = SealingKeys::new();
-        keys.add(SealingKey::generate(|out| OsEntropy.fill(out))).context("the sealing key cannot be made")?;
+        keys.add(SealingKey::generate(|out| OsEntropy.fill(out)))
+            .context("the sealing key cannot be made")?;
         Ok(Self {
             authority_pem: authority.to_pem().to_string(),
             sealing_keys: keys.to_json().to_string(),
@@ -129,8 +131,11 @@ impl Vault {
     pub fn keep(&self, material: Material) -> Result<()> {
         let raw = serde_json::to_vec(&material)?;
         let info = material.info.clone();
-        let opened = material.open().context("the cluster's shared material cannot be read")?;
-        engenho_engine::pki::write_private(&self.secret, &raw).with_context(|| format!("writing {}", self.secret.display()))?;
+        let opened = material
+            .open()
+            .context("the cluster's shared material cannot be read")?;
+        engenho_engine::pki::write_private(&self.secret, &raw)
+            .with_context(|| format!("writing {}", self.secret.display()))?;
         *self.opened.lock() = Some(Arc::new(opened));
         self.keep_info(info)
     }
@@ -159,11 +164,18 @@ impl Vault {
     /// What is sent to a member that asks; only replicas, and whoever is becoming one, get the secret part.
     pub fn answer(&self, member: &Member, peer: revoada_core::MemberId, method: &str) -> Result<Vec<u8>, String> {
         if method == METHOD_INFO {
-            let info = self.info.borrow().clone().ok_or("this member does not know the cluster's authority yet")?;
+            let info = self
+                .info
+                .borrow()
+                .clone()
+                .ok_or("this member does not know the cluster's authority yet")?;
             return serde_json::to_vec(&*info).map_err(|error| error.to_string());
         }
         let known = member.known();
-        let becoming = known.state().in_flight().is_some_and(|transition| transition.spec.member == peer);
+        let becoming = known
+            .state()
+            .in_flight()
+            .is_some_and(|transition| transition.spec.member == peer);
         if !known.config().contains(&peer) && !becoming {
             return Err("only replicas are given the cluster's keys".into());
         }
@@ -181,7 +193,10 @@ impl Vault {
                 return Ok(None);
             }
             for peer in replicas(member) {
-                match member.call(peer, METHOD_MATERIAL, bytes::Bytes::new(), CALL_DEADLINE).await {
+                match member
+                    .call(peer, METHOD_MATERIAL, bytes::Bytes::new(), CALL_DEADLINE)
+                    .await
+                {
                     Ok(raw) => {
                         self.keep(serde_json::from_slice(&raw).context("the cluster's shared material is malformed")?)?;
                         break;
@@ -202,7 +217,10 @@ impl Vault {
             }
             for peer in replicas(member) {
                 let answer = member.call(peer, METHOD_INFO, bytes::Bytes::new(), CALL_DEADLINE).await;
-                match answer.map_err(|error| error.to_string()).and_then(|raw| serde_json::from_slice(&raw).map_err(|error| error.to_string())) {
+                match answer
+                    .map_err(|error| error.to_string())
+                    .and_then(|raw| serde_json::from_slice(&raw).map_err(|error| error.to_string()))
+                {
                     Ok(info) => {
                         if let Err(error) = self.keep_info(info) {
                             tracing::error!(%error, "the cluster's public data cannot be stored");
@@ -231,7 +249,9 @@ pub fn replicas(member: &Member) -> Vec<revoada_core::MemberId> {
 
 fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<Option<T>> {
     match std::fs::read(path) {
-        Ok(raw) => Ok(Some(serde_json::from_slice(&raw).with_context(|| format!("{} is damaged: delete it, and it is fetched again", path.display()))?)),
+        Ok(raw) => Ok(Some(serde_json::from_slice(&raw).with_context(|| {
+            format!("{} is damaged: delete it, and it is fetched again", path.display())
+        })?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }

@@ -14,7 +14,9 @@ use super::api::Stores;
 
 /// Binds the listener.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("the metrics listener cannot have TCP {address}: choose another with --metrics, or --metrics off"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("the metrics listener cannot have TCP {address}: choose another with --metrics, or --metrics off")
+    })
 }
 
 /// Answers every request with the figures until `stop`.
@@ -57,34 +59,111 @@ fn render(member: &Member, stores: &Stores) -> String {
     let mut out = String::new();
     let status = member.status();
     gauge(&mut out, "engenho_raft_term", "Raft term as far as known.", status.term);
-    gauge(&mut out, "engenho_raft_quorum", "Whether writes can be committed.", u8::from(status.quorum));
+    gauge(
+        &mut out,
+        "engenho_raft_quorum",
+        "Whether writes can be committed.",
+        u8::from(status.quorum),
+    );
     let leads = status.leader == Some(member.id());
-    gauge(&mut out, "engenho_raft_leader", "Whether this member leads.", u8::from(leads));
+    gauge(
+        &mut out,
+        "engenho_raft_leader",
+        "Whether this member leads.",
+        u8::from(leads),
+    );
     if let Some(figures) = member.raft_figures() {
-        gauge(&mut out, "engenho_raft_last_log_index", "Index of the last log entry.", figures.last_log_index);
-        gauge(&mut out, "engenho_raft_applied_index", "Index of the last applied entry.", figures.applied_index);
-        counter(&mut out, "engenho_raft_log_entries_total", "Entries appended to the log since start.", figures.log.entries_appended);
-        counter(&mut out, "engenho_raft_log_fsyncs_total", "Syncs of the log since start.", figures.log.fsyncs);
-        counter(&mut out, "engenho_raft_log_bytes_total", "Bytes written to the log since start.", figures.log.bytes_written);
-        gauge(&mut out, "engenho_raft_log_segments", "Files of the log.", figures.log.segments);
+        gauge(
+            &mut out,
+            "engenho_raft_last_log_index",
+            "Index of the last log entry.",
+            figures.last_log_index,
+        );
+        gauge(
+            &mut out,
+            "engenho_raft_applied_index",
+            "Index of the last applied entry.",
+            figures.applied_index,
+        );
+        counter(
+            &mut out,
+            "engenho_raft_log_entries_total",
+            "Entries appended to the log since start.",
+            figures.log.entries_appended,
+        );
+        counter(
+            &mut out,
+            "engenho_raft_log_fsyncs_total",
+            "Syncs of the log since start.",
+            figures.log.fsyncs,
+        );
+        counter(
+            &mut out,
+            "engenho_raft_log_bytes_total",
+            "Bytes written to the log since start.",
+            figures.log.bytes_written,
+        );
+        gauge(
+            &mut out,
+            "engenho_raft_log_segments",
+            "Files of the log.",
+            figures.log.segments,
+        );
     }
     let peers = member.mesh().peers();
     gauge(&mut out, "engenho_mesh_peers", "Admitted peers.", peers.len());
-    gauge(&mut out, "engenho_mesh_peers_connected", "Peers with a connection.", peers.iter().filter(|peer| peer.connected).count());
-    let _ = writeln!(out, "# HELP engenho_mesh_rtt_milliseconds Smoothed round-trip time.\n# TYPE engenho_mesh_rtt_milliseconds gauge");
+    gauge(
+        &mut out,
+        "engenho_mesh_peers_connected",
+        "Peers with a connection.",
+        peers.iter().filter(|peer| peer.connected).count(),
+    );
+    let _ = writeln!(
+        out,
+        "# HELP engenho_mesh_rtt_milliseconds Smoothed round-trip time.\n# TYPE engenho_mesh_rtt_milliseconds gauge"
+    );
     for peer in &peers {
         if let Some(rtt_ms) = peer.rtt_ms {
-            let _ = writeln!(out, "engenho_mesh_rtt_milliseconds{{peer=\"{}\"}} {rtt_ms}", peer.id.short());
+            let _ = writeln!(
+                out,
+                "engenho_mesh_rtt_milliseconds{{peer=\"{}\"}} {rtt_ms}",
+                peer.id.short()
+            );
         }
     }
-    gauge(&mut out, "engenho_transition_in_flight", "Role changes in flight.", status.transitions.len());
-    gauge(&mut out, "engenho_transition_blocks", "Height of the chain.", status.chain.height);
-    gauge(&mut out, "engenho_transition_blocks_sealed", "Blocks that are sealed.", status.chain.sealed);
+    gauge(
+        &mut out,
+        "engenho_transition_in_flight",
+        "Role changes in flight.",
+        status.transitions.len(),
+    );
+    gauge(
+        &mut out,
+        "engenho_transition_blocks",
+        "Height of the chain.",
+        status.chain.height,
+    );
+    gauge(
+        &mut out,
+        "engenho_transition_blocks_sealed",
+        "Blocks that are sealed.",
+        status.chain.sealed,
+    );
     if let Some(store) = stores.current() {
         let stats = store.stats();
-        gauge(&mut out, "engenho_store_revision", "Revision of the store.", stats.revision);
+        gauge(
+            &mut out,
+            "engenho_store_revision",
+            "Revision of the store.",
+            stats.revision,
+        );
         gauge(&mut out, "engenho_store_keys", "Live keys.", stats.keys);
-        gauge(&mut out, "engenho_store_bytes", "Bytes of live keys and values.", stats.bytes);
+        gauge(
+            &mut out,
+            "engenho_store_bytes",
+            "Bytes of live keys and values.",
+            stats.bytes,
+        );
     }
     out
 }

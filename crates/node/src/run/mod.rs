@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use engenho_engine::apiserver::{ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo};
+use engenho_engine::apiserver::{
+    ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
+};
 use engenho_engine::authz::TokenTable;
 use revoada::quic::{QuicJoinDialer, serve_joins};
 use revoada::{
@@ -74,7 +76,11 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
     let beginning = begin(&config, &key, stored, &vault, progress.as_ref()).await?;
 
     let name = beginning.name;
-    let witness = beginning.known.chain().member(&me).is_some_and(|admitted| admitted.witness);
+    let witness = beginning
+        .known
+        .chain()
+        .member(&me)
+        .is_some_and(|admitted| admitted.witness);
     let trust = Arc::new(MemberTrust::new(me, &member_file, beginning.known, VERSION, &name));
     let book_path = data_dir.join("peers.json");
     let mut mesh_config = MeshConfig::new(
@@ -85,7 +91,10 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
         boot,
     );
     mesh_config.address_book = read_book(&book_path);
-    mesh_config.discovery = config.discovery.then(|| DiscoveryConfig { loopback_only: config.mesh.ip().is_loopback(), ..DiscoveryConfig::default() });
+    mesh_config.discovery = config.discovery.then(|| DiscoveryConfig {
+        loopback_only: config.mesh.ip().is_loopback(),
+        ..DiscoveryConfig::default()
+    });
     let mesh = Arc::new(QuicMesh::bind(mesh_config)?);
     let own = addresses::find(&config, mesh.local_addr(), api_address)?;
     for (peer, known) in beginning.peers {
@@ -107,7 +116,10 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
         extra: serde_json::to_string(&announce::Extra::find(&config, &own))?,
     };
     let stores = Arc::new(Stores::default());
-    let calls = Arc::new(Calls { member: OnceLock::new(), vault: Arc::clone(&vault) });
+    let calls = Arc::new(Calls {
+        member: OnceLock::new(),
+        vault: Arc::clone(&vault),
+    });
     let hook = Arc::clone(&mesh);
     let options = MemberOptions {
         key,
@@ -123,12 +135,34 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
         trust_changed: Arc::new(move || hook.trust_changed()),
     };
     progress.step("starting consensus");
-    let member = Member::start(options, beginning.start, Arc::clone(&mesh) as Arc<dyn Mesh>, trust, boot).await?;
+    let member = Member::start(
+        options,
+        beginning.start,
+        Arc::clone(&mesh) as Arc<dyn Mesh>,
+        trust,
+        boot,
+    )
+    .await?;
     // Set once, here.
     let _ = calls.member.set(member.clone());
     serve_joins(&member, Arc::clone(&mesh), VERSION);
 
-    let result = serve(Serving { config: &config, progress, started, member: &member, mesh: &mesh, own, vault, stores, api_listener, api_url, name: &name, data_dir: &data_dir, stop }).await;
+    let result = serve(Serving {
+        config: &config,
+        progress,
+        started,
+        member: &member,
+        mesh: &mesh,
+        own,
+        vault,
+        stores,
+        api_listener,
+        api_url,
+        name: &name,
+        data_dir: &data_dir,
+        stop,
+    })
+    .await;
     let book = mesh.address_book().to_json();
     if let Err(error) = revoada::write_atomically(&book_path, book.as_bytes()) {
         tracing::warn!(%error, "the addresses of peers cannot be remembered");
@@ -180,39 +214,80 @@ async fn begin(
                 known.chain().cluster().short()
             )));
         };
-        progress.step(&format!("continuing as {} in cluster {}", admitted.name, known.chain().cluster().short()));
-        return Ok(Beginning { name: admitted.name.clone(), start: Start::Continue(known.clone()), known, peers: Vec::new() });
+        progress.step(&format!(
+            "continuing as {} in cluster {}",
+            admitted.name,
+            known.chain().cluster().short()
+        ));
+        return Ok(Beginning {
+            name: admitted.name.clone(),
+            start: Start::Continue(known.clone()),
+            known,
+            peers: Vec::new(),
+        });
     }
     match &config.mode {
         Mode::Up => {
             let mut salt = [0; 32];
             OsEntropy.fill(&mut salt);
-            let genesis = Genesis { founder: me, founder_name: config.name.clone(), created_ms: OsClock.unix_ms(), salt: Hash32(salt) };
+            let genesis = Genesis {
+                founder: me,
+                founder_name: config.name.clone(),
+                created_ms: OsClock.unix_ms(),
+                salt: Hash32(salt),
+            };
             let cluster = genesis.cluster_id();
             progress.step(&format!("founding cluster {}", cluster.short()));
             if vault.material().is_none() {
-                vault.keep(Material::generate(&cluster.short(), &config.service_cidr, &config.pod_cidr)?)?;
+                vault.keep(Material::generate(
+                    &cluster.short(),
+                    &config.service_cidr,
+                    &config.pod_cidr,
+                )?)?;
             }
-            let known = Known::founding(&genesis).map_err(|reason| anyhow::anyhow!("the cluster cannot be founded: {reason}"))?;
-            Ok(Beginning { name: config.name.clone(), known, start: Start::Found(genesis), peers: Vec::new() })
+            let known = Known::founding(&genesis)
+                .map_err(|reason| anyhow::anyhow!("the cluster cannot be founded: {reason}"))?;
+            Ok(Beginning {
+                name: config.name.clone(),
+                known,
+                start: Start::Found(genesis),
+                peers: Vec::new(),
+            })
         }
         Mode::Join { ticket, witness } => {
-            progress.step(&format!("joining cluster {} through {}", ticket.cluster.short(), ticket.addresses.join(", ")));
+            progress.step(&format!(
+                "joining cluster {} through {}",
+                ticket.cluster.short(),
+                ticket.addresses.join(", ")
+            ));
             let intent = JoinIntent {
                 ticket: ticket.clone(),
-                name: NameWish { name: config.name.clone(), is_explicit: config.name_is_explicit },
+                name: NameWish {
+                    name: config.name.clone(),
+                    is_explicit: config.name_is_explicit,
+                },
                 witness: *witness,
                 version: VERSION.to_owned(),
             };
-            let joined = revoada::join(&QuicJoinDialer, key, &intent, &OsClock).await.map_err(|error| {
-                let kind = match &error {
-                    revoada::JoinError::NobodyAnswers { .. } => FailureKind::Failed,
-                    _ => FailureKind::Refused,
-                };
-                Failure { kind, message: error.to_string() }
-            })?;
+            let joined = revoada::join(&QuicJoinDialer, key, &intent, &OsClock)
+                .await
+                .map_err(|error| {
+                    let kind = match &error {
+                        revoada::JoinError::NobodyAnswers { .. } => FailureKind::Failed,
+                        _ => FailureKind::Refused,
+                    };
+                    Failure {
+                        kind,
+                        message: error.to_string(),
+                    }
+                })?;
             progress.step(&format!("admitted as {}", joined.name));
-            Ok(Beginning { name: joined.name, known: joined.known.clone(), start: Start::Continue(joined.known), peers: joined.peers })
+            Ok(Beginning {
+                name: joined.name,
+                known: joined.known.clone(),
+                start: Start::Continue(joined.known),
+                peers: joined.peers,
+            })
         }
     }
 }
@@ -235,23 +310,66 @@ struct Serving<'a> {
 
 /// Serves until told to stop, left, or halted.
 async fn serve(serving: Serving<'_>) -> Result<Ended> {
-    let Serving { config, progress, started, member, mesh, own, vault, stores, api_listener, api_url, name, data_dir, stop } = serving;
+    let Serving {
+        config,
+        progress,
+        started,
+        member,
+        mesh,
+        own,
+        vault,
+        stores,
+        api_listener,
+        api_url,
+        name,
+        data_dir,
+        stop,
+    } = serving;
     let version = version_info();
     let local = Arc::new(Local::default());
     let tokens = Arc::new(Tokens::read(config)?);
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
-    let witness = member.known().chain().member(&member.id()).is_some_and(|admitted| admitted.witness);
-if !witness {
-        member.spawn(api::run_local(member.clone(), Arc::clone(&stores), Arc::clone(&vault), Arc::clone(&local), api::Shared { version, tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator> }, ending.clone()));
+    let witness = member
+        .known()
+        .chain()
+        .member(&member.id())
+        .is_some_and(|admitted| admitted.witness);
+    if !witness {
+        member.spawn(api::run_local(
+            member.clone(),
+            Arc::clone(&stores),
+            Arc::clone(&vault),
+            Arc::clone(&local),
+            api::Shared {
+                version,
+                tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator>,
+            },
+            ending.clone(),
+        ));
     }
     member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), ending.clone()));
-    member.spawn(leader::run(member.clone(), Arc::clone(&local), Arc::clone(&stores), ending.clone()));
-    member.spawn(remember_peers(Arc::clone(mesh), data_dir.join("peers.json"), ending.clone()));
+    member.spawn(leader::run(
+        member.clone(),
+        Arc::clone(&local),
+        Arc::clone(&stores),
+        ending.clone(),
+    ));
+    member.spawn(remember_peers(
+        Arc::clone(mesh),
+        data_dir.join("peers.json"),
+        ending.clone(),
+    ));
 
     let lifetime = Duration::from_secs(config.certificate_lifetime_s);
-    let certificates =
-        Arc::new(Certificates::new(Arc::clone(&vault), own, name, lifetime, data_dir.join("admin.kubeconfig"), &api_url));
+    let certificates = Arc::new(Certificates::new(
+        Arc::clone(&vault),
+        own,
+        name,
+        lifetime,
+        data_dir.join("admin.kubeconfig"),
+        &api_url,
+    ));
     let left = CancellationToken::new();
     let admin: Arc<dyn crate::admin::api::AdminApi> = Arc::new(admin::Local {
         member: member.clone(),
@@ -263,7 +381,12 @@ if !witness {
     member.spawn(admin_socket);
     if let Some(address) = config.metrics {
         match metrics::bind(address).await {
-            Ok(listener) => member.spawn(metrics::serve(listener, member.clone(), Arc::clone(&stores), ending.clone())),
+            Ok(listener) => member.spawn(metrics::serve(
+                listener,
+                member.clone(),
+                Arc::clone(&stores),
+                ending.clone(),
+            )),
             // Several members on one machine share the default port: the first has it.
             Err(error) => tracing::warn!(error = %format!("{error:#}"), "metrics are off"),
         }
@@ -291,7 +414,9 @@ if !witness {
         () = stop.cancelled() => return Ok(Ended::Stopped),
         reason = halt(&mut halted) => return Err(refused(reason)),
     };
-    let Some((info, holder)) = opened else { return Ok(Ended::Stopped) };
+    let Some((info, holder)) = opened else {
+        return Ok(Ended::Stopped);
+    };
     let authority = pem_to_der(&info.authority_certificate_pem)?;
     let gate = Arc::new(Gate::new(Arc::clone(&local), Arc::new(MeshApi::new(member.clone()))));
     let door = Door::new(
@@ -302,7 +427,10 @@ if !witness {
             router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
             clock: Arc::new(OsClock),
         },
-        DoorOptions { drain_timeout: Duration::from_secs(3), ..DoorOptions::default() },
+        DoorOptions {
+            drain_timeout: Duration::from_secs(3),
+            ..DoorOptions::default()
+        },
     )?;
     let door_stop = ending.clone();
     let door_task = tokio::spawn(async move { door.serve(api_listener, door_stop).await });
@@ -316,7 +444,7 @@ if !witness {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
-        while !gate.is_open() {
+        while !gate.is_open() || !local.server().as_ref().is_none_or(api::is_bootstrapped) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         admin_due_ms
@@ -377,15 +505,23 @@ async fn bind_api(address: SocketAddr) -> Result<TcpListener> {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => "it is taken by another process: choose another with --api ADDR:PORT",
             std::io::ErrorKind::PermissionDenied => "no permission: choose a port above 1023 with --api ADDR:PORT",
-            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose one of its own with --api ADDR:PORT",
+            std::io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: choose one of its own with --api ADDR:PORT"
+            }
             _ => "choose another with --api ADDR:PORT",
         };
-        Failure { kind: FailureKind::Failed, message: format!("the API cannot listen on TCP {address}: {hint}") }.into()
+        Failure {
+            kind: FailureKind::Failed,
+            message: format!("the API cannot listen on TCP {address}: {hint}"),
+        }
+        .into()
     })
 }
 
 fn read_book(path: &std::path::Path) -> AddressBook {
-    let Ok(raw) = std::fs::read(path) else { return AddressBook::default() };
+    let Ok(raw) = std::fs::read(path) else {
+        return AddressBook::default();
+    };
     AddressBook::from_json(&raw).unwrap_or_else(|error| {
         // Only hints: the peers are found by beacon or by being called.
         tracing::warn!(path = %path.display(), %error, "the remembered addresses of peers are unreadable");
@@ -403,7 +539,8 @@ async fn remember_peers(mesh: Arc<QuicMesh>, path: std::path::PathBuf, stop: Can
         let book = mesh.address_book().to_json();
         if book != last {
             let (path, content) = (path.clone(), book.clone());
-            let written = tokio::task::spawn_blocking(move || revoada::write_atomically(&path, content.as_bytes())).await;
+            let written =
+                tokio::task::spawn_blocking(move || revoada::write_atomically(&path, content.as_bytes())).await;
             if let Ok(Err(error)) = written {
                 tracing::warn!(%error, "the addresses of peers cannot be remembered");
             }
@@ -415,7 +552,8 @@ async fn remember_peers(mesh: Arc<QuicMesh>, path: std::path::PathBuf, stop: Can
 fn pem_to_der(pem: &str) -> Result<Vec<u8>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| anyhow::anyhow!("the cluster's authority is malformed: {error}"))?;
+    let der = CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| anyhow::anyhow!("the cluster's authority is malformed: {error}"))?;
     Ok(der.to_vec())
 }
 
@@ -424,7 +562,9 @@ fn version_info() -> VersionInfo {
         format!("{KUBERNETES_VERSION}+engenho{VERSION}"),
         option_env!("ENGENHO_COMMIT").unwrap_or("unknown").to_owned(),
         "clean",
-        option_env!("ENGENHO_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z").to_owned(),
+        option_env!("ENGENHO_BUILD_DATE")
+            .unwrap_or("1970-01-01T00:00:00Z")
+            .to_owned(),
         concat!("rustc ", env!("CARGO_PKG_RUST_VERSION")).to_owned(),
     )
 }
@@ -442,7 +582,11 @@ impl CallHandler for Calls {
         let answer = match method {
             material::METHOD_MATERIAL | material::METHOD_INFO => self.vault.answer(member, peer, method)?,
             certificates::METHOD_SIGN => certificates::answer_sign(&self.vault, member, peer, &payload)?,
-            _ => return Err(format!("this member knows no call {method:?}: it runs engenho {VERSION}")),
+            _ => {
+                return Err(format!(
+                    "this member knows no call {method:?}: it runs engenho {VERSION}"
+                ));
+            }
         };
         Ok(Bytes::from(answer))
     }
@@ -453,16 +597,23 @@ struct Tokens(TokenTable);
 
 impl Tokens {
     fn read(config: &RunConfig) -> Result<Self> {
-        let Some(path) = &config.token_auth_file else { return Ok(Self(TokenTable::parse("")?)) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("the token file {} cannot be read", path.display()))?;
-        Ok(Self(TokenTable::parse(&text).with_context(|| format!("the token file {}", path.display()))?))
+        let Some(path) = &config.token_auth_file else {
+            return Ok(Self(TokenTable::parse("")?));
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the token file {} cannot be read", path.display()))?;
+        Ok(Self(
+            TokenTable::parse(&text).with_context(|| format!("the token file {}", path.display()))?,
+        ))
     }
 }
 
 #[async_trait::async_trait]
 impl TokenAuthenticator for Tokens {
     async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
-        let unknown = || TokenError::Invalid { reason: "no such token".into() };
+        let unknown = || TokenError::Invalid {
+            reason: "no such token".into(),
+        };
         self.0.lookup(token).cloned().ok_or_else(unknown)
     }
 }

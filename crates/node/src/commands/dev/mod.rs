@@ -32,10 +32,9 @@ pub async fn dev(args: DevArgs) -> Result<(), CommandError> {
     let place = Place::open(args.dir.as_deref(), args.keep)?;
     let ports = free_ports(usize::from(args.nodes), args.base_port)?;
     let spawn = Spawn::new(&args)?;
-    let members = ports
-        .into_iter()
-        .enumerate()
-        .map(|(index, ports)| Process::new(&place, &format!("n{}", index + 1), ports))
+    let members = (1..)
+        .zip(&ports)
+        .map(|(number, own)| Process::new(&place, &format!("n{number}"), *own, &ports))
         .collect();
     let mut fleet = Fleet {
         members,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -61,6 +62,7 @@ pub struct Process {
     /// Data directory.
     pub dir: PathBuf,
     ports: Ports,
+    peers: Vec<SocketAddr>,
     log: PathBuf,
     old: bool,
     child: Option<Child>,
@@ -69,8 +71,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// A member that was not started yet.
-    pub fn new(place: &Place, name: &str, ports: Ports) -> Self {
+    /// A member that was not started yet, among members with these ports.
+    pub fn new(place: &Place, name: &str, ports: Ports, all: &[Ports]) -> Self {
         let dir = place.path().join(name);
         Self {
             name: name.to_owned(),
@@ -79,6 +81,11 @@ impl Process {
             log: dir.join("engenho.log"),
             dir,
             ports,
+            peers: all
+                .iter()
+                .map(|other| other.mesh)
+                .filter(|mesh| *mesh != ports.mesh)
+                .collect(),
             child: None,
             started: None,
             ready: false,
@@ -124,6 +131,12 @@ impl Process {
             None => command.arg("up"),
             Some(_) => command.arg("join"),
         };
+        if self.old {
+            // The others may have got other ports than those it remembers.
+            for peer in &self.peers {
+                command.arg("--peer").arg(peer.to_string());
+            }
+        }
         for name in &spawn.inherited {
             command.env_remove(name);
         }

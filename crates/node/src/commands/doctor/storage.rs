@@ -149,7 +149,7 @@ fn space(directory: &Path) -> Vec<Check> {
     }];
     // TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h.
     let volatile =
-        rustix::fs::statfs(directory).is_ok_and(|stat| [0x0102_1994, 0x8584_58f6].contains(&(stat.f_type as i64)));
+        rustix::fs::statfs(directory).is_ok_and(|stat| [0x0102_1994, 0x8584_58f6].contains(&i128::from(stat.f_type)));
     if volatile {
         let found = format!("{} is in memory", directory.display());
         checks.push(Check::new(
