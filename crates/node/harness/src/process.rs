@@ -107,6 +107,8 @@ pub struct MemberProcess {
     pub addresses: Addresses,
     /// Flags it gets at each start, besides those of the harness.
     pub flags: Vec<String>,
+    /// Environment it gets at each start.
+    pub environment: Vec<(String, String)>,
     binary: PathBuf,
     dir: PathBuf,
     child: Option<Running>,
@@ -125,6 +127,7 @@ impl MemberProcess {
             name: name.to_owned(),
             addresses: Addresses::free(),
             flags: Vec::new(),
+            environment: Vec::new(),
             binary: binary.to_owned(),
             dir: root.join(name),
             child: None,
@@ -210,6 +213,7 @@ impl MemberProcess {
                 &self.addresses.mesh.to_string(),
             ])
             .args(&self.flags)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.try_clone()?)

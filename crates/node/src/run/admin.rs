@@ -45,7 +45,7 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 }
 
 impl Local {
-    fn from_propose(&self, error: ProposeError) -> Failure {
+    fn propose_failure(&self, error: ProposeError) -> Failure {
         match error {
             ProposeError::NoQuorum { missing, voters } => {
                 let names: Vec<String> = missing.iter().map(|id| member_name(&self.member, id)).collect();
@@ -63,9 +63,9 @@ impl Local {
         }
     }
 
-    fn from_admin(&self, error: AdminError) -> Failure {
+    fn admin_failure(&self, error: AdminError) -> Failure {
         match error {
-            AdminError::Propose(error) => self.from_propose(error),
+            AdminError::Propose(error) => self.propose_failure(error),
             AdminError::Refused(message) => Failure {
                 kind: FailureKind::Refused,
                 message,
@@ -79,14 +79,14 @@ impl Local {
     }
 
     fn find(&self, wanted: &str) -> Result<MemberId, Failure> {
-        self.member.find(wanted).map_err(|error| self.from_admin(error))
+        self.member.find(wanted).map_err(|error| self.admin_failure(error))
     }
 
     fn names(&self, ids: &[MemberId]) -> Vec<String> {
         ids.iter().map(|id| member_name(&self.member, id)).collect()
     }
 
-    fn from_recover(error: RecoverError) -> Failure {
+    fn recover_failure(error: RecoverError) -> Failure {
         match error {
             error @ (RecoverError::HasQuorum | RecoverError::NoReplica | RecoverError::Behind { .. }) => Failure {
                 kind: FailureKind::Refused,
@@ -113,7 +113,7 @@ impl AdminApi for Local {
             store: store.map_or_else(StoreStatus::default, |stats| StoreStatus {
                 revision: stats.revision,
                 keys: stats.keys as u64,
-                bytes: stats.bytes as u64,
+                bytes: stats.bytes,
             }),
             missing,
             halted: self.member.watch_halted().borrow().clone(),
@@ -135,7 +135,7 @@ impl AdminApi for Local {
             .member
             .issue_ticket(expires_ms, request.uses, request.witness)
             .await
-            .map_err(|error| self.from_admin(error))?;
+            .map_err(|error| self.admin_failure(error))?;
         Ok(TicketReply {
             ticket: ticket.encode().map_err(failed)?,
             expires_ms,
@@ -151,7 +151,7 @@ impl AdminApi for Local {
         self.member
             .set_formation(formation)
             .await
-            .map_err(|error| self.from_admin(error))
+            .map_err(|error| self.admin_failure(error))
     }
 
     async fn role(&self, member: &str, request: RoleRequest) -> Result<(), Failure> {
@@ -160,18 +160,21 @@ impl AdminApi for Local {
         let role = known.role(&id).unwrap_or(Role::Worker);
         let witness = known.chain().member(&id).is_some_and(|admitted| admitted.witness);
         let hold = match request {
-            RoleRequest::Drain => return self.member.drain(id).await.map_err(|error| self.from_admin(error)),
+            RoleRequest::Drain => return self.member.drain(id).await.map_err(|error| self.admin_failure(error)),
             RoleRequest::Promote if witness => Some(Hold::Pinned(Role::Witness)),
             RoleRequest::Promote => Some(Hold::Pinned(Role::Voter)),
             RoleRequest::Demote if role == Role::Voter => Some(Hold::Pinned(Role::Standby)),
             RoleRequest::Demote => Some(Hold::Pinned(Role::Worker)),
             RoleRequest::Release => None,
         };
-        self.member.hold(id, hold).await.map_err(|error| self.from_admin(error))
+        self.member
+            .hold(id, hold)
+            .await
+            .map_err(|error| self.admin_failure(error))
     }
 
     async fn leave(&self) -> Result<(), Failure> {
-        self.member.leave().await.map_err(|error| self.from_admin(error))?;
+        self.member.leave().await.map_err(|error| self.admin_failure(error))?;
         self.leave.cancel();
         Ok(())
     }
@@ -187,7 +190,7 @@ impl AdminApi for Local {
         self.member
             .expel(id, reason)
             .await
-            .map_err(|error| self.from_admin(error))
+            .map_err(|error| self.admin_failure(error))
     }
 
     fn chain(&self) -> Result<Bundle, Failure> {
@@ -214,7 +217,7 @@ impl AdminApi for Local {
     }
 
     fn recovery_plan(&self, force: bool) -> Result<RecoverReply, Failure> {
-        let (keep, lost) = self.member.recovery_plan(force).map_err(Self::from_recover)?;
+        let (keep, lost) = self.member.recovery_plan(force).map_err(Self::recover_failure)?;
         Ok(RecoverReply {
             keep: self.names(&keep),
             lost: self.names(&lost),
@@ -224,7 +227,7 @@ impl AdminApi for Local {
 
     async fn recover(&self, force: bool) -> Result<RecoverReply, Failure> {
         let plan = self.recovery_plan(force)?;
-        let epoch = self.member.recover(force).await.map_err(Self::from_recover)?;
+        let epoch = self.member.recover(force).await.map_err(Self::recover_failure)?;
         Ok(RecoverReply {
             epoch: Some(epoch),
             ..plan

@@ -4,6 +4,7 @@
 //! checked where.
 
 mod bad_input;
+mod clock;
 mod five;
 mod kubectl;
 mod nine;

@@ -58,7 +58,7 @@ async fn every_member_serves(cluster: &Cluster) -> anyhow::Result<()> {
         for watch in &mut watches {
             let event = watch.next(Duration::from_secs(5)).await?.context("the watch ended")?;
             ensure!(
-                event["type"] == "ADDED" && event["object"]["metadata"]["name"] == Value::from(name.as_str()),
+                event["type"] == "ADDED" && event["object"]["metadata"]["name"] == name.as_str(),
                 "{event}"
             );
         }

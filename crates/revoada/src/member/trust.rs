@@ -242,8 +242,8 @@ impl Trust for MemberTrust {
     fn standing(&self, peer: MemberId) -> Standing {
         match self.known.borrow().chain().standing(&peer) {
             ChainStanding::Admitted { .. } => Standing::Admitted,
-            ChainStanding::Left { .. } => Standing::Left,
-            ChainStanding::Expelled { .. } => Standing::Expelled,
+            ChainStanding::Left => Standing::Left,
+            ChainStanding::Expelled => Standing::Expelled,
             ChainStanding::Fenced { .. } => Standing::Fenced,
             _ => Standing::Unknown,
         }

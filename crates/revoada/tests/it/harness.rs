@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -110,7 +110,6 @@ pub struct Node {
     pub mesh: Arc<QuicMesh>,
     pub lists: Arc<Lists>,
     pub key: SecretKey,
-    pub dir: PathBuf,
     pub name: String,
 }
 
@@ -231,7 +230,6 @@ impl Node {
             mesh,
             lists,
             key,
-            dir,
             name,
         }
     }
