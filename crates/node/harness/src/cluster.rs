@@ -155,14 +155,27 @@ impl Cluster {
             .collect()
     }
 
-    /// Waits for the wanted shape with everyone alive, no role change in flight, every API answering.
+    /// Waits for the wanted shape with everyone alive, no role change in flight, every API answering; every running
+    /// member has to see it so, since one that has just started may show an old picture.
     pub async fn settled(&self, deadline: Duration) -> anyhow::Result<StatusReport> {
         let settled = eventually("the cluster has its shape", deadline, async || {
-            let status = self.status().await?;
-            match status.unsettled() {
-                None => Ok(status),
-                Some(reason) => bail!(reason),
+            let mut last: Option<StatusReport> = None;
+            for member in self.members.iter().filter(|member| member.is_running()) {
+                let status = member.status().await?;
+                if let Some(reason) = status.unsettled() {
+                    bail!("{} says: {reason}", member.name);
+                }
+                if let Some(other) = last.filter(|other| (other.term, &other.leader) != (status.term, &status.leader)) {
+                    bail!(
+                        "{} sees {:?} lead, another {:?}",
+                        member.name,
+                        status.leader_name(),
+                        other.leader_name()
+                    );
+                }
+                last = Some(status);
             }
+            last.context("no member runs")
         });
         settled.await.with_context(|| self.tails(25))
     }

@@ -173,9 +173,13 @@ impl MemberProcess {
         self.child.as_ref()?.child.id()
     }
 
-    /// Whether a process was started and not waited for.
+    /// Whether its process runs: started, and neither waited for nor ended by itself.
     pub fn is_running(&self) -> bool {
-        self.child.is_some()
+        let Some(pid) = self.pid() else { return false };
+        // An ended process that nobody waited for yet is a zombie. The state follows the name, which is in parentheses.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 
     /// `engenho up`.
@@ -192,7 +196,7 @@ impl MemberProcess {
     }
 
     fn start(&mut self, command: &[&str]) -> anyhow::Result<()> {
-        ensure!(self.child.is_none(), "{} runs already", self.name);
+        ensure!(!self.is_running(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut child = self.command(command);
         child

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use engenho_harness::{Cluster, Load, eventually, prepare};
 
-use crate::support::{RESUME, SETTLED, alone, binary, config_map, config_maps, create, gentle, require_all, value};
+use crate::support::{RESUME, alone, binary, config_map, config_maps, create, gentle, require_all, value};
 
 const LOADS: &str = "loads";
 
@@ -81,7 +81,6 @@ fn five_voters_lose_two_then_their_majority() {
         .await
         .with_context(|| cluster.tails(25))?;
         fenced(&mut cluster, &lost[0]).await?;
-        cluster.settled(SETTLED).await.ok();
         cluster.finish().await
     });
 }

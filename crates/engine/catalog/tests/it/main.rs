@@ -1,7 +1,5 @@
 //! What a process that uses the catalog pays: in a binary of its own, because the tables are shared by all of a process.
 
-use std::time::{Duration, Instant};
-
 use engenho_catalog::discovery::{self, AggregatedRoot, AggregatedVersion};
 use engenho_catalog::schema::definitions;
 use engenho_catalog::{Catalog, openapi};
@@ -22,15 +20,8 @@ fn work_is_done_when_it_is_asked_for() {
     assert!(containers.is_some());
     assert_eq!(parsed(), 2, "a walk parses the definitions on its way");
 
-    // Generous: an unoptimised build on a busy machine needs well under a second.
-    let start = Instant::now();
     let index = openapi::index(catalog);
     let swagger = openapi::swagger(catalog);
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "rendering took {:?}",
-        start.elapsed()
-    );
     assert_eq!(parsed(), definitions::builtin().len());
     assert!(
         index.len() < 16 << 10 && swagger.len() < 4 << 20,
