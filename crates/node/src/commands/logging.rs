@@ -32,7 +32,7 @@ fn filter(text: &str) -> Result<EnvFilter, CommandError> {
     let directives = match text.parse::<LevelFilter>() {
         Ok(LevelFilter::OFF) => "off".to_owned(),
         Ok(LevelFilter::ERROR) => "error".to_owned(),
-        Ok(level) => format!("warn,engenho={level},revoada={level}"),
+        Ok(level) => format!("warn,openraft=error,engenho={level},revoada={level}"),
         Err(_) => text.to_owned(),
     };
     EnvFilter::try_new(&directives).map_err(|error| {

@@ -1,11 +1,12 @@
 //! How a member without a leader of its own learns what the cluster is: it follows a peer's picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use revoada_core::MemberId;
 use revoada_mesh::Refusal;
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use super::Shared;
@@ -16,6 +17,9 @@ use crate::rpc::{RpcError, call, from_status, pb};
 /// A replica that hears its leader needs nobody else's picture.
 const LEADERLESS: Duration = Duration::from_millis(1_000);
 
+/// What an operator must do is said again after this long.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
+
 /// Pause between attempts at peers.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -25,6 +29,8 @@ const TURN: Duration = Duration::from_secs(60);
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut turn = 0_usize;
     let mut refused_by: BTreeMap<MemberId, Refusal> = BTreeMap::new();
+    let mut clock_refused_by: BTreeSet<MemberId> = BTreeSet::new();
+    let mut warned: Option<Instant> = None;
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -42,14 +48,31 @@ pub(super) async fn run(shared: Arc<Shared>) {
             ended = tokio::time::timeout(TURN, follow(&shared, peer)) => match ended {
                 Ok(Err(reason)) => {
                     tracing::debug!(peer = %peer.short(), %reason, "this peer's picture cannot be followed");
+                    if reason.refusal() == Some(Refusal::ClockSkew) {
+                        clock_refused_by.insert(peer);
+                    } else {
+                        clock_refused_by.remove(&peer);
+                    }
                     match reason.refusal() {
                         Some(refusal @ (Refusal::Expelled | Refusal::Left)) => refused_by.insert(peer, refusal),
                         _ => refused_by.remove(&peer),
                     };
                     turn = turn.wrapping_add(1);
                 }
-                Ok(Ok(())) | Err(_) => refused_by.clear(),
+                Ok(Ok(())) | Err(_) => {
+                    refused_by.clear();
+                    clock_refused_by.clear();
+                }
             },
+        }
+        if clock_refused_by.len() * 2 > shared.trust.known().members().len().saturating_sub(1)
+            && warned.is_none_or(|at| at.elapsed() > WARN_AGAIN)
+        {
+            warned = Some(Instant::now());
+            tracing::error!(
+                peers = clock_refused_by.len(),
+                "most members refuse this one because of its clock: set this machine's time right, for example with NTP"
+            );
         }
         // One member's word is not enough, as long as there are others to ask.
         let others = shared.trust.known().members().len().saturating_sub(1);

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, header};
+use http_body_util::BodyExt as _;
 use revoada_core::env::Clock;
 use rustls::server::ResolvesServerCert;
 use tokio::net::TcpListener;
@@ -31,6 +32,10 @@ use crate::body::Body;
 use crate::identity;
 use crate::router::{RemoteError, Router, Target};
 use crate::status::{self, Status};
+
+/// How much of a refused body is read, and for how long.
+const DISCARD_BYTES_MAX: usize = 128 * 1024 * 1024;
+const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a door needs from outside.
 #[derive(Clone)]
@@ -72,6 +77,21 @@ impl Default for DoorOptions {
             serve: ServeOptions::default(),
         }
     }
+}
+
+/// Reads on a refused body for a moment: a client that is still sending sees a reset before it sees the answer.
+async fn discard(mut body: Body) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if read > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whether it was read to its end makes no difference to anybody.
+    let _ = tokio::time::timeout(DISCARD_DEADLINE, reading).await;
 }
 
 /// The listener of one member.
@@ -175,6 +195,7 @@ impl Door {
             .and_then(|v| v.to_str().ok()?.parse().ok())
             && let Err(status) = status::check_length(length)
         {
+            tokio::spawn(discard(request.into_body()));
             return status.into_response();
         }
         let identity = match self.authenticate(request.headers(), certificate).await {
