@@ -80,7 +80,7 @@ fn five_voters_lose_two_then_their_majority() {
         )
         .await
         .with_context(|| cluster.tails(25))?;
-        fenced(&mut cluster, &lost[0]).await?;
+        fenced(&mut cluster, &lost[0], &survivors[0]).await?;
         cluster.finish().await
     });
 }
@@ -117,13 +117,25 @@ async fn no_writes_without_a_majority(
     );
     let stale = format!("{}?resourceVersion=0", config_maps(""));
     api.get(&stale).await?.want(200)?;
-    ensure!(!survivor.status().await?.quorum);
+    survivor
+        .until(
+            "the status says that there is no quorum",
+            Duration::from_secs(5),
+            |status| {
+                if status.quorum {
+                    Err("it says there is one".into())
+                } else {
+                    Ok(())
+                }
+            },
+        )
+        .await?;
     survivor.cli(&["ticket"]).await?.refused(3)?;
     Ok(())
 }
 
 /// A member of the old epoch comes back: it learns that it is out, says so, and serves nothing it could be wrong about.
-async fn fenced(cluster: &mut Cluster, name: &str) -> anyhow::Result<()> {
+async fn fenced(cluster: &mut Cluster, name: &str, survivor: &str) -> anyhow::Result<()> {
     let member = cluster.member_mut(name)?;
     member.up()?;
     let log = member.log();
@@ -143,6 +155,10 @@ async fn fenced(cluster: &mut Cluster, name: &str) -> anyhow::Result<()> {
         written.map_or(true, |reply| reply.status != 201),
         "a fenced member accepted a write"
     );
-    let seen = cluster.running()?.api()?.get(&config_maps("from-the-past")).await?;
+    let seen = cluster
+        .member(survivor)?
+        .api()?
+        .get(&config_maps("from-the-past"))
+        .await?;
     seen.want(404).map(|_| ())
 }
