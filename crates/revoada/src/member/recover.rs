@@ -156,7 +156,7 @@ async fn steps(shared: &Arc<Shared>, intent: Intent) -> Result<u64, RecoverError
     close_locked(shared).await;
     if !new.exists() {
         rewrite(shared, &old).await?;
-        let replica = super::supervisor::open_locked(shared, &old).await?;
+        let replica = super::supervisor::open_locked(shared, intent.from_epoch).await?;
         begin_epoch(shared, &replica, &intent, epoch).await?;
         close_locked(shared).await;
         std::fs::rename(&old, &new).map_err(|source| RecoverError::Io {
@@ -164,7 +164,7 @@ async fn steps(shared: &Arc<Shared>, intent: Intent) -> Result<u64, RecoverError
             source,
         })?;
     }
-    let replica = super::supervisor::open_locked(shared, &new).await?;
+    let replica = super::supervisor::open_locked(shared, epoch).await?;
     drop(guard);
     let mut known = replica.machine.known();
     let reached = known.wait_for(|known| known.as_ref().is_some_and(|known| known.version().epoch >= epoch));

@@ -144,7 +144,10 @@ pub(crate) struct Source {
 #[tonic::async_trait]
 impl ReplicaSource for Source {
     fn running(&self) -> Option<Arc<Replica>> {
-        self.shared.running()
+        // Messages of a new epoch never reach the history of an old one.
+        self.shared
+            .running()
+            .filter(|replica| replica.epoch == self.shared.trust.epoch())
     }
 
     fn heard_leader(&self) {
@@ -154,6 +157,9 @@ impl ReplicaSource for Source {
     async fn start_for(&self, peer: MemberId) -> Result<Arc<Replica>, String> {
         if self.shared.stop.is_cancelled() {
             return Err("this member is stopping".into());
+        }
+        if self.shared.running().is_some() || self.shared.trust.known().version().epoch < self.shared.trust.epoch() {
+            return Err("this member is still moving into the new epoch".into());
         }
         self.heard_leader();
         tracing::info!(leader = %peer.short(), "a leader replicates to this member: opening a replica");

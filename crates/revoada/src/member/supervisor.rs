@@ -1,8 +1,7 @@
 //! Starts a member, and keeps its role true: a replica while the Raft configuration has it, none otherwise.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -330,13 +329,12 @@ pub(super) async fn open_replica(shared: &Arc<Shared>) -> Result<Arc<Replica>, R
     if let Some(replica) = shared.running() {
         return Ok(replica);
     }
-    let dir = shared.replica_dir(shared.trust.known().version().epoch);
-    open_locked(shared, &dir).await
+    open_locked(shared, shared.trust.known().version().epoch).await
 }
 
-/// Opens the replica in `dir`; the caller holds the lock and has closed any other.
-pub(super) async fn open_locked(shared: &Arc<Shared>, dir: &Path) -> Result<Arc<Replica>, ReplicaError> {
-    let replica = open_at(shared, dir).await?;
+/// Opens the replica of an epoch; the caller holds the lock and has closed any other.
+pub(super) async fn open_locked(shared: &Arc<Shared>, epoch: u64) -> Result<Arc<Replica>, ReplicaError> {
+    let replica = open_at(shared, epoch).await?;
     // It has the usual time to hear a leader.
     *shared.leader_contact.lock() = Some(Instant::now());
     shared.phase.send_replace(ReplicaPhase::Opening);
@@ -350,7 +348,9 @@ pub(super) async fn open_locked(shared: &Arc<Shared>, dir: &Path) -> Result<Arc<
     Ok(replica)
 }
 
-async fn open_at(shared: &Arc<Shared>, dir: &Path) -> Result<Arc<Replica>, ReplicaError> {
+async fn open_at(shared: &Arc<Shared>, epoch: u64) -> Result<Arc<Replica>, ReplicaError> {
+    let dir = shared.replica_dir(epoch);
+    let dir = dir.as_path();
     let io = |source| ReplicaError::Io {
         what: "opening",
         path: dir.to_path_buf(),
@@ -366,6 +366,7 @@ async fn open_at(shared: &Arc<Shared>, dir: &Path) -> Result<Arc<Replica>, Repli
         app,
         shared.rpc.clone(),
         options.timing,
+        epoch,
     )
     .await?;
     Ok(Arc::new(replica))
@@ -443,12 +444,20 @@ async fn role_loop(shared: Arc<Shared>) {
         // A picture without any voter is one that was made before the first configuration was known.
         let placed = !known.config().voters.is_empty();
         let wanted = known.config().contains(&shared.me) && shared.halted.borrow().is_none();
+        if shared.recovering.load(Ordering::Acquire) {
+            continue;
+        }
+        let epoch = known.version().epoch;
         match (shared.running(), wanted) {
+            (Some(replica), _) if replica.epoch < shared.trust.epoch() => {
+                tracing::warn!(epoch = replica.epoch, "closing the replica of an epoch that is over");
+                close_replica(&shared).await;
+            }
             (Some(_), false) if placed && shared.leaderless_for(LEADERLESS) => {
                 tracing::info!("this member is in no Raft configuration any more: closing its replica");
                 close_replica(&shared).await;
             }
-            (None, true) => {
+            (None, true) if epoch == shared.trust.epoch() => {
                 if let Err(error) = open_replica(&shared).await {
                     tracing::error!(%error, "the replica cannot be opened");
                     shared.halt(error.to_string());

@@ -62,6 +62,9 @@ pub struct MemberTrust {
     known: watch::Sender<Arc<Known>>,
     hello: Mutex<LocalHello>,
     recovery: Mutex<Option<Block>>,
+    fenced: Mutex<Option<Block>>,
+    /// Held while the file is written.
+    saving: Mutex<()>,
     adopted_epoch: Mutex<u64>,
     claim: watch::Sender<EpochClaim>,
     changed: tokio::sync::Notify,
@@ -85,6 +88,8 @@ impl MemberTrust {
             known: watch::Sender::new(Arc::new(known)),
             hello: Mutex::new(hello),
             recovery: Mutex::new(recovery),
+            fenced: Mutex::new(None),
+            saving: Mutex::new(()),
             claim: watch::Sender::new(EpochClaim::None),
             changed: tokio::sync::Notify::new(),
         }
@@ -119,6 +124,11 @@ impl MemberTrust {
     /// Follows claims of a newer epoch.
     pub fn watch_claim(&self) -> watch::Receiver<EpochClaim> {
         self.claim.subscribe()
+    }
+
+    /// The epoch this member follows; its picture may be older for a moment.
+    pub fn epoch(&self) -> u64 {
+        *self.adopted_epoch.lock()
     }
 
     /// Where this member can be reached, for its greeting.
@@ -169,16 +179,13 @@ impl MemberTrust {
         self.changed.notified().await;
     }
 
-    /// Writes the picture to the member's file, atomically.
+    /// Writes the picture to the member's file, atomically; once fenced, with the proof of it.
     pub fn save(&self) -> Result<(), TrustFileError> {
-        self.save_with(None)
-    }
-
-    fn save_with(&self, fenced: Option<Block>) -> Result<(), TrustFileError> {
+        let _saving = self.saving.lock();
         let stored = Stored {
             known: (*self.known()).clone(),
             recovery: self.recovery.lock().clone(),
-            fenced,
+            fenced: self.fenced.lock().clone(),
         };
         write_atomically(&self.path, &codec::encode(&stored)).map_err(|source| TrustFileError::Io {
             path: self.path.clone(),
@@ -195,7 +202,8 @@ impl MemberTrust {
             survivor: *survivor,
         };
         tracing::error!("{}", fenced_text(&block));
-        if let Err(error) = self.save_with(Some(block)) {
+        *self.fenced.lock() = Some(block);
+        if let Err(error) = self.save() {
             tracing::error!(%error, "the fence cannot be written down");
         }
         self.claim.send_replace(claim);

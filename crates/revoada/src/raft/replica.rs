@@ -52,7 +52,7 @@ const SNAPSHOT_AFTER_ENTRIES: u64 = 4_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
     /// The log is damaged or unreadable.
-    #[error(transparent)]
+    #[error("{0}; {help}", help = .0.help())]
     Log(#[from] revoada_log::OpenError),
     /// Disk trouble outside the log.
     #[error("{what} in {path}: {source}")]
@@ -76,6 +76,8 @@ pub struct Replica {
     pub raft: RaftHandle,
     /// State machine.
     pub machine: Machine,
+    /// Recovery epoch that its history belongs to.
+    pub epoch: u64,
     store: LogStore,
 }
 
@@ -88,6 +90,7 @@ impl Replica {
         app: Arc<dyn Application>,
         rpc: RpcClient,
         timing: Timing,
+        epoch: u64,
     ) -> Result<Self, ReplicaError> {
         let (log, machine) = open_storage(disk, dir, app).await?;
         let store = LogStore::new(log);
@@ -116,7 +119,12 @@ impl Replica {
         let raft = Raft::new(me, Arc::new(config), network, store.clone(), machine.clone())
             .await
             .map_err(|error| ReplicaError::Fatal(error.to_string()))?;
-        Ok(Self { raft, machine, store })
+        Ok(Self {
+            raft,
+            machine,
+            epoch,
+            store,
+        })
     }
 
     /// Founds a cluster: this member is its only voter.

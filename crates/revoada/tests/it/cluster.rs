@@ -226,3 +226,45 @@ async fn members_leave_and_are_expelled_and_never_served_again() {
         node.kill().await;
     }
 }
+
+#[test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_survivor_follows_into_the_new_epoch() {
+    init();
+    let root = tempfile::tempdir().unwrap();
+    let first = Node::found(root.path(), 1).await;
+    let ticket = first.ticket().await;
+    let mut nodes = vec![first];
+    for n in 2..=5 {
+        nodes.push(Node::join(root.path(), n, &ticket).await.unwrap());
+    }
+    wait(&nodes[0], "five voters", |status| {
+        voters(status) == 5 && status.transitions.is_empty()
+    })
+    .await;
+    nodes[3].put("before").await.unwrap();
+    let (second, survivor) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+    futures_util::future::join_all(nodes.into_iter().map(Node::kill)).await;
+    wait(&survivor, "the loss is noticed", |status| {
+        status.members.iter().filter(|member| member.state == "dead").count() == 3
+    })
+    .await;
+    // It may hold an entry more than the other, or less: then the other one is the better survivor.
+    survivor.member.recover(true).await.unwrap();
+    survivor.put("after").await.unwrap();
+    let id = second.key.member_id();
+    wait(&second, "the other survivor has a replica of the new epoch", |status| {
+        status.epoch == 2
+            && status
+                .members
+                .iter()
+                .any(|member| member.id == id && member.role == Role::Standby)
+    })
+    .await;
+    let list = second.list().await;
+    assert_eq!(list.first().map(String::as_str), Some("before"));
+    assert_eq!(list.last().map(String::as_str), Some("after"));
+    assert!(second.dir_of_epoch(1).exists() && second.dir_of_epoch(2).exists());
+    for node in [survivor, second] {
+        node.kill().await;
+    }
+}

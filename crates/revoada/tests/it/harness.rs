@@ -106,6 +106,7 @@ impl Entropy for CountingEntropy {
 }
 
 pub struct Node {
+    root: std::path::PathBuf,
     pub member: Member,
     pub mesh: Arc<QuicMesh>,
     pub lists: Arc<Lists>,
@@ -226,6 +227,7 @@ impl Node {
         let member = Member::start(options, start, mesh.clone(), trust, boot).await.unwrap();
         serve_joins(&member, mesh.clone(), VERSION);
         Node {
+            root: root.to_path_buf(),
             member,
             mesh,
             lists,
@@ -268,6 +270,10 @@ impl Node {
             .issue_ticket(OsClock.unix_ms() + 60_000, 10, false)
             .await
             .unwrap()
+    }
+
+    pub fn dir_of_epoch(&self, epoch: u64) -> std::path::PathBuf {
+        self.root.join(&self.name).join(format!("raft/epoch-{epoch}"))
     }
 
     pub fn address(&self) -> (MemberId, Vec<SocketAddr>) {
