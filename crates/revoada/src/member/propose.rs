@@ -131,7 +131,7 @@ impl Shared {
                 // Without any leader and with a majority dead there is nothing to wait for.
                 if self.leader_hint().is_none()
                     && started.elapsed() > Duration::from_millis(1_000)
-                    && let Some(error) = self.quorum_lost()
+                    && let Some(error) = self.quorum_dead()
                 {
                     return Err(error);
                 }
@@ -233,10 +233,15 @@ impl Shared {
         )
     }
 
-    /// Voters that are not heard of, if the others are no majority.
+    /// Voters that do not answer, if the others are no majority.
     pub(crate) fn quorum_lost(&self) -> Option<ProposeError> {
+        lost(self.missing_voters())
+    }
+
+    /// As [`Shared::quorum_lost`], but only those count that were given up: somebody who is late may be back at once.
+    pub(crate) fn quorum_dead(&self) -> Option<ProposeError> {
         let (missing, voters) = self.missing_voters();
-        (missing.len() * 2 >= voters && voters > 0).then_some(ProposeError::NoQuorum { missing, voters })
+        lost((missing.into_iter().filter(|id| self.is_dead(id)).collect(), voters))
     }
 
     /// Voters that are not alive, and the number of all.
@@ -268,6 +273,10 @@ pub(crate) fn encoding(error: CodecError) -> ProposeError {
             reason: other.to_string(),
         },
     }
+}
+
+fn lost((missing, voters): (Vec<MemberId>, usize)) -> Option<ProposeError> {
+    (missing.len() * 2 >= voters && voters > 0).then_some(ProposeError::NoQuorum { missing, voters })
 }
 
 fn not_leading(me: MemberId, replica: &Replica) -> Option<Attempt> {

@@ -15,6 +15,9 @@ use crate::rpc::{call, pb};
 /// One attempt at one leader.
 const ATTEMPT: Duration = Duration::from_millis(700);
 
+/// How long members that are merely late are waited for before a read is called stale.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
 /// Pause before asking again when no leader is known.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -93,7 +96,13 @@ async fn round(shared: &Arc<Shared>) -> Result<u64, ReadError> {
             Err(Attempt::Again(reason)) => tracing::debug!(%reason, "a read index is asked for again"),
             Err(_) => {}
         }
-        if let Some(ProposeError::NoQuorum { missing, voters }) = shared.quorum_lost() {
+        // A late majority is waited for, a dead one is not.
+        let lost = if started.elapsed() > PATIENCE {
+            shared.quorum_lost()
+        } else {
+            shared.quorum_dead()
+        };
+        if let Some(ProposeError::NoQuorum { missing, voters }) = lost {
             return Err(ReadError::NoQuorum { missing, voters });
         }
         if started.elapsed() > Duration::from_secs(3) {
