@@ -21,5 +21,5 @@ pub use leaf::{IssuedCertificate, LeafError};
 pub use names::{ClientSubject, NameError, ServingNames, first_service_address};
 pub use private::write_private;
 pub use request::{CertificateRequest, RequestPolicy, SignedCertificate, Usage};
-pub use rotate::{ClientTrust, ServingCertificate, TrustError, renewal_due, renewal_due_at_ms};
+pub use rotate::{ServingCertificate, renewal_due, renewal_due_at_ms};
 pub use sealer::{KeysError, SealerError, SealingKey, SealingKeys, SecretSealer};

@@ -4,13 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::leaf::{IssuedCertificate, LeafError};
 
@@ -66,107 +61,5 @@ impl ServingCertificate {
 impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
-    }
-}
-
-/// Why authorities are unusable.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// A certificate is not one of an authority.
-    #[error("a client authority's certificate is unusable: {0}")]
-    Authority(#[source] Error),
-    /// The verifier cannot be built.
-    #[error("the client authorities are unusable: {0}")]
-    Verifier(#[source] VerifierBuilderError),
-}
-
-/// Verifies client certificates in the handshake, for listeners that don't judge them at each request.
-/// A client need not show one; one that no authority signed ends the handshake. Replace the authorities at any time.
-pub struct ClientTrust {
-    algorithms: WebPkiSupportedAlgorithms,
-    /// `None`: no authority, every certificate is refused.
-    current: RwLock<Option<Arc<dyn ClientCertVerifier>>>,
-}
-
-impl fmt::Debug for ClientTrust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTrust").finish_non_exhaustive()
-    }
-}
-
-impl ClientTrust {
-    /// Trusts the given authorities.
-    pub fn new<'a>(authorities: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> Result<Self, TrustError> {
-        let trust = Self {
-            algorithms: ring::default_provider().signature_verification_algorithms,
-            current: RwLock::new(None),
-        };
-        trust.replace(authorities)?;
-        Ok(trust)
-    }
-
-    /// Trusts the given authorities from now on. On an error the old ones stay.
-    pub fn replace<'a>(
-        &self,
-        authorities: impl IntoIterator<Item = &'a CertificateDer<'static>>,
-    ) -> Result<(), TrustError> {
-        let mut roots = RootCertStore::empty();
-        for authority in authorities {
-            roots.add(authority.clone()).map_err(TrustError::Authority)?;
-        }
-        let new = if roots.is_empty() {
-            None
-        } else {
-            let provider = Arc::new(ring::default_provider());
-            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            Some(builder.build().map_err(TrustError::Verifier)?)
-        };
-        *self.current.write() = new;
-        Ok(())
-    }
-}
-
-impl ClientCertVerifier for ClientTrust {
-    /// No hints: the authorities may change while a handshake goes on.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        match self.current.read().clone() {
-            Some(verifier) => verifier.verify_client_cert(end_entity, intermediates, now),
-            None => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

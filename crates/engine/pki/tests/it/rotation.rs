@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use engenho_pki::{
-    ClientSubject, ClientTrust, ClusterCa, IssuedCertificate, ServingCertificate, ServingNames, renewal_due,
-    renewal_due_at_ms,
-};
+use engenho_pki::{ClusterCa, IssuedCertificate, ServingCertificate, ServingNames, renewal_due, renewal_due_at_ms};
 use proptest::prelude::*;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
@@ -68,50 +65,37 @@ async fn echo(listener: TcpListener, acceptor: TlsAcceptor) {
 struct World {
     ca: ClusterCa,
     serving: Arc<ServingCertificate>,
-    trust: Arc<ClientTrust>,
     address: std::net::SocketAddr,
 }
 
 async fn world(lifetime: Duration) -> World {
     let ca = ClusterCa::generate("cluster-1", now_ms()).expect("an authority");
     let serving = Arc::new(ServingCertificate::new(&leaf(&ca, lifetime)).expect("usable"));
-    let trust = Arc::new(ClientTrust::new([ca.certificate()]).expect("usable"));
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_client_cert_verifier(trust.clone())
+        .with_no_client_auth()
         .with_cert_resolver(serving.clone());
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(echo(listener, TlsAcceptor::from(Arc::new(config))));
-    World {
-        ca,
-        serving,
-        trust,
-        address,
-    }
+    World { ca, serving, address }
 }
 
 impl World {
-    async fn connect(&self, client: Option<&IssuedCertificate>) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.certificate().clone()).expect("a root");
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
-            .with_root_certificates(roots);
-        let config = match client {
-            None => config.with_no_client_auth(),
-            Some(c) => config
-                .with_client_auth_cert(vec![c.certificate().clone()], c.private_key())
-                .expect("usable"),
-        };
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from("kubernetes.default.svc").expect("a name");
         let mut tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        // With TLS 1.3 a refused client certificate shows at the first read.
         say(&mut tls).await?;
         Ok(tls)
     }
@@ -136,7 +120,7 @@ async fn a_server_outlives_its_certificates() {
     let world = world(lifetime).await;
     let first = leaf(&world.ca, lifetime);
     world.serving.replace(&first).expect("usable");
-    let mut open = world.connect(None).await.expect("connects");
+    let mut open = world.connect().await.expect("connects");
     assert_eq!(shown(&open), first.certificate().to_vec());
 
     // What the member's rotation does, until the first certificate is over.
@@ -150,10 +134,7 @@ async fn a_server_outlives_its_certificates() {
             world.serving.replace(&current).expect("usable");
             rotations += 1;
         }
-        let new = world
-            .connect(None)
-            .await
-            .expect("a new connection is served at any time");
+        let new = world.connect().await.expect("a new connection is served at any time");
         assert_eq!(shown(&new), current.certificate().to_vec());
         say(&mut open).await.expect("the open connection stays");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -162,30 +143,6 @@ async fn a_server_outlives_its_certificates() {
     say(&mut open)
         .await
         .expect("the open connection outlives its certificate");
-}
-
-#[tokio::test]
-async fn client_authorities_change_while_serving() {
-    let world = world(Duration::from_secs(3600)).await;
-    let other = ClusterCa::generate("cluster-2", now_ms()).expect("an authority");
-    let issue = |ca: &ClusterCa| {
-        ca.issue_client(&ClientSubject::admin(), Duration::from_secs(3600), now_ms())
-            .expect("a leaf")
-    };
-    let (ours, theirs) = (issue(&world.ca), issue(&other));
-    world.connect(None).await.expect("no certificate is needed");
-    world.connect(Some(&ours)).await.expect("ours is accepted");
-    assert!(world.connect(Some(&theirs)).await.is_err(), "theirs is not");
-
-    world
-        .trust
-        .replace([world.ca.certificate(), other.certificate()])
-        .expect("usable");
-    world.connect(Some(&ours)).await.expect("both");
-    world.connect(Some(&theirs)).await.expect("both");
-    world.trust.replace([]).expect("usable");
-    assert!(world.connect(Some(&ours)).await.is_err(), "nobody is trusted");
-    world.connect(None).await.expect("no certificate is needed");
 }
 
 #[test]
