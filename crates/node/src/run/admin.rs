@@ -1,6 +1,7 @@
 //! What local commands ask of the running member.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,8 +34,38 @@ pub struct Local {
     pub stores: Arc<Stores>,
     /// Its certificates.
     pub certificates: Arc<Certificates>,
-    /// Cancelled when the member has left and the process is to end.
-    pub leave: CancellationToken,
+    /// Told when the member begins to leave and when it has left.
+    pub leave: Arc<Leaving>,
+}
+
+/// A leave asked for on this member, from its beginning to the end of the process.
+#[derive(Default)]
+pub struct Leaving {
+    under_way: AtomicBool,
+    left: CancellationToken,
+}
+
+impl Leaving {
+    fn begin(&self) {
+        self.under_way.store(true, Ordering::Release);
+    }
+
+    fn end(&self, has_left: bool) {
+        self.under_way.store(false, Ordering::Release);
+        if has_left {
+            self.left.cancel();
+        }
+    }
+
+    /// Whether a leave is under way: the others may refuse this member before it has the answer itself.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// Completes once the member has left.
+    pub async fn left(&self) {
+        self.left.cancelled().await;
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
@@ -174,9 +205,10 @@ impl AdminApi for Local {
     }
 
     async fn leave(&self) -> Result<(), Failure> {
-        self.member.leave().await.map_err(|error| self.admin_failure(error))?;
-        self.leave.cancel();
-        Ok(())
+        self.leave.begin();
+        let left = self.member.leave().await;
+        self.leave.end(left.is_ok());
+        left.map_err(|error| self.admin_failure(error))
     }
 
     async fn expel(&self, member: &str, reason: &str) -> Result<(), Failure> {

@@ -49,6 +49,12 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The Kubernetes version that is served.
 pub const KUBERNETES_VERSION: &str = "v1.34.5";
 
+/// How long a member that was refused waits for the answer to its own leave.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long the answer to a leave may take to reach its asker.
+const ANSWER_GRACE: Duration = Duration::from_millis(300);
+
 /// How long stopping may take before what is left is abandoned.
 const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
@@ -370,12 +376,12 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         data_dir.join("admin.kubeconfig"),
         &api_url,
     ));
-    let left = CancellationToken::new();
+    let leaving = Arc::new(admin::Leaving::default());
     let admin: Arc<dyn crate::admin::api::AdminApi> = Arc::new(admin::Local {
         member: member.clone(),
         stores: Arc::clone(&stores),
         certificates: Arc::clone(&certificates),
-        leave: left.clone(),
+        leave: Arc::clone(&leaving),
     });
     let admin_socket = crate::admin::serve(&config.data_dir, admin, ending.clone()).await?;
     member.spawn(admin_socket);
@@ -398,8 +404,8 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         progress.ready("a witness, which votes and serves no API", started.elapsed());
         return tokio::select! {
             () = stop.cancelled() => Ok(Ended::Stopped),
-            () = left.cancelled() => Ok(Ended::Left),
-            reason = halt(&mut halted) => Err(refused(reason)),
+            () = leaving.left() => Ok(Ended::Left),
+            reason = halt(&mut halted) => ended_by(reason, &leaving).await,
         };
     }
     let opened = async {
@@ -412,7 +418,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let opened = tokio::select! {
         opened = opened => opened,
         () = stop.cancelled() => return Ok(Ended::Stopped),
-        reason = halt(&mut halted) => return Err(refused(reason)),
+        reason = halt(&mut halted) => return ended_by(reason, &leaving).await,
     };
     let Some((info, holder)) = opened else {
         return Ok(Ended::Stopped);
@@ -457,14 +463,18 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
             member.spawn(follow_readiness(member.clone(), gate, ending.clone()));
             tokio::select! {
                 () = stop.cancelled() => Ok(Ended::Stopped),
-                () = left.cancelled() => Ok(Ended::Left),
-                reason = halt(&mut halted) => Err(refused(reason)),
+                () = leaving.left() => Ok(Ended::Left),
+                reason = halt(&mut halted) => ended_by(reason, &leaving).await,
             }
         }
         () = stop.cancelled() => Ok(Ended::Stopped),
-        () = left.cancelled() => Ok(Ended::Left),
-        reason = halt(&mut halted) => Err(refused(reason)),
+        () = leaving.left() => Ok(Ended::Left),
+        reason = halt(&mut halted) => ended_by(reason, &leaving).await,
     };
+    if matches!(ended, Ok(Ended::Left)) {
+        // Whoever asked for it is still to be answered.
+        tokio::time::sleep(ANSWER_GRACE).await;
+    }
     member.set_api_ready(false);
     // Handing leadership over first: requests under way are answered by the next leader.
     if let Err(error) = member.hand_over_leadership(Duration::from_secs(1)).await {
@@ -475,6 +485,14 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         tracing::info!("API connections did not end in time");
     }
     ended
+}
+
+/// A halt is an error, unless it is how the member learns that its own leave is through.
+async fn ended_by(reason: String, leaving: &admin::Leaving) -> Result<Ended> {
+    if leaving.is_under_way() && tokio::time::timeout(LEAVE_DEADLINE, leaving.left()).await.is_ok() {
+        return Ok(Ended::Left);
+    }
+    Err(refused(reason))
 }
 
 async fn halt(halted: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {

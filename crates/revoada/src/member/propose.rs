@@ -411,7 +411,7 @@ impl Consensus for ConsensusHandle {
         let is_leader = leader == Some(self.shared.me);
         let quorum = match leader {
             Some(_) if is_leader => heard_majority(&replica),
-            Some(leader) => !self.shared.is_dead(&leader),
+            Some(leader) => !self.shared.is_dead(&leader) && missing.len() * 2 < voters,
             None => false,
         };
         ConsensusStatus {

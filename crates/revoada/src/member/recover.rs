@@ -242,7 +242,11 @@ async fn begin_epoch(shared: &Arc<Shared>, replica: &Replica, intent: &Intent, e
             signature,
         };
         match shared.propose_mesh(command, Duration::from_secs(5)).await {
-            Ok(MeshOutcome::Refused(refusal)) => return Err(RecoverError::Refused(refusal.to_string())),
+            // Signed over a state that moved on meanwhile: the next attempt signs the newer one.
+            Ok(MeshOutcome::Refused(refusal)) => {
+                tracing::warn!(%refusal, "the recovery is signed anew");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "the recovery is not written down yet"),
         }

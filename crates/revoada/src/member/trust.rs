@@ -236,7 +236,10 @@ fn last_recovery(known: &Known) -> Option<Block> {
 /// Replaces a file so that after a crash either the old or the new content is there.
 pub fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let temporary = path.with_extension("tmp");
     let mut file = std::fs::File::create(&temporary)?;
