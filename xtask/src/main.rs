@@ -51,6 +51,8 @@ fn main() -> ExitCode {
 
 /// Root of the workspace, wherever the command is started.
 fn workspace() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // As cargo says now, not as it was when this was compiled: several checkouts may share one target directory.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = Path::new(&manifest);
     manifest.parent().unwrap_or(manifest).to_owned()
 }

@@ -10,13 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
+use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::{
     ApiServer, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError, SealPolicy,
     Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
-use http::{Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::{Mutex, RwLock};
@@ -36,6 +37,12 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How often a forwarded request looks whether its target still lives.
 const LIFE_CHECK: Duration = Duration::from_millis(250);
+
+/// Marks an answer of a member that did not even look at the request.
+const NO_REPLICA: HeaderName = HeaderName::from_static("x-engenho-no-replica");
+
+/// Largest body that is forwarded; the API takes no larger one.
+const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// A replica without a leader for this long serves what it has, marked as stale.
 const STALE_AFTER: Duration = Duration::from_secs(3);
@@ -377,7 +384,7 @@ impl MeshApi {
             tokio::select! {
                 answer = &mut answer => {
                     return match answer {
-                        Ok(response) => Ok(response.map(engenho_engine::apiserver::body::boxed)),
+                        Ok(response) => Ok(response.map(body::boxed)),
                         Err(error) => Err(RemoteError::Broken { member: name, reason: error.to_string() }),
                     };
                 }
@@ -401,9 +408,24 @@ impl RemoteApi for MeshApi {
         let (reason, missing) = self.nobody();
         let mut last = RemoteError::Nobody { reason, missing };
         let (parts, body) = request.into_parts();
-        // A read has no body worth keeping and may be asked of the next member; anything else is sent once.
+        // Kept, so that a member that surely did not execute the request can be followed by the next one.
+        let body = match body::read(body, BODY_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(ReadBodyError::TooLarge { .. }) => return Ok(Status::too_large().into_response()),
+            Err(error) => return Ok(Status::bad_request(error.to_string()).into_response()),
+        };
+        // A read may be asked of the next member whatever became of it.
         let repeatable = matches!(parts.method, Method::GET | Method::HEAD);
-        let mut body = Some(body);
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let uri: http::Uri = match format!("http://member.mesh{path}").parse() {
+            Ok(uri) => uri,
+            Err(_) => {
+                return Err(RemoteError::Nobody {
+                    reason: format!("{path:?} cannot be forwarded"),
+                    missing: Vec::new(),
+                });
+            }
+        };
         for peer in self.candidates() {
             let session = match self.session(peer).await {
                 Ok(session) => session,
@@ -415,39 +437,28 @@ impl RemoteApi for MeshApi {
                     continue;
                 }
             };
-            let Some(outgoing) = body.take() else { break };
-            let mut request = Request::new(if repeatable {
-                engenho_engine::apiserver::body::empty()
-            } else {
-                outgoing
-            });
+            let mut request = Request::new(body::full(body.clone()));
             *request.method_mut() = parts.method.clone();
             *request.headers_mut() = parts.headers.clone();
-            request.headers_mut().remove(http::header::HOST);
+            *request.uri_mut() = uri.clone();
             // Names of one connection's transport, not of the request.
             for name in [
-                http::header::CONNECTION,
-                http::header::TRANSFER_ENCODING,
-                http::header::UPGRADE,
+                header::HOST,
+                header::CONNECTION,
+                header::TRANSFER_ENCODING,
+                header::UPGRADE,
             ] {
                 request.headers_mut().remove(name);
             }
-            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-            *request.uri_mut() = match format!("http://member.mesh{path}").parse() {
-                Ok(uri) => uri,
-                Err(_) => {
-                    return Err(RemoteError::Nobody {
-                        reason: format!("{path:?} cannot be forwarded"),
-                        missing: Vec::new(),
-                    });
-                }
-            };
             match self.exchange(peer, session, request).await {
-                Ok(response) => return Ok(response),
-                Err(error) if repeatable => {
-                    body = Some(engenho_engine::apiserver::body::empty());
-                    last = error;
+                Ok(response) if response.headers().contains_key(NO_REPLICA) => {
+                    last = RemoteError::Unreachable {
+                        member: member_name(&self.member, &peer),
+                        reason: "it has no replica any more".into(),
+                    };
                 }
+                Ok(response) => return Ok(response),
+                Err(error) if repeatable => last = error,
                 Err(error) => return Err(error),
             }
         }
@@ -472,7 +483,9 @@ impl tower::Service<Request<Body>> for Forwarded {
         let server = self.0.server();
         Box::pin(async move {
             let Some(server) = server else {
-                return Ok(Status::unavailable("this member has no replica any more").into_response());
+                let mut refused = Status::unavailable("this member has no replica any more").into_response();
+                refused.headers_mut().insert(NO_REPLICA, HeaderValue::from_static("1"));
+                return Ok(refused);
             };
             if let Some(identity) = identity_from_headers(request.headers_mut()) {
                 request.extensions_mut().insert(identity);

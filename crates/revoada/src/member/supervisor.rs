@@ -401,7 +401,8 @@ async fn follow_replica(shared: Arc<Shared>, replica: Arc<Replica>) {
             return;
         }
         let newest = known.borrow_and_update().clone();
-        if let Some(newest) = newest {
+        // What a recovery passes through is nobody's picture until it has begun its epoch.
+        if let Some(newest) = newest.filter(|_| !shared.recovering.load(Ordering::Acquire)) {
             shared.trust.accept(newest);
         }
         let state = replica.metrics();

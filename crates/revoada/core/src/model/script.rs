@@ -234,7 +234,8 @@ fn play(input: &str) -> String {
 
 #[test]
 fn golden_scripts() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let directory = Path::new(&package).join("tests/golden");
     let files: BTreeSet<PathBuf> = std::fs::read_dir(&directory)
         .expect("tests/golden exists")
         .filter_map(|entry| Some(entry.ok()?.path()))
