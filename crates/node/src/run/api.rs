@@ -75,13 +75,14 @@ impl ApplicationFactory for Stores {
 /// The local API server while this member has a replica that can serve.
 #[derive(Default)]
 pub struct Local {
-    server: RwLock<Option<ApiServer>>,
+    /// The server and the store it reads: a replica that was opened again has another one.
+    server: RwLock<Option<(ApiServer, Arc<Store>)>>,
 }
 
 impl Local {
     /// The server, if there is one.
     pub fn server(&self) -> Option<ApiServer> {
-        self.server.read().clone()
+        self.server.read().as_ref().map(|(server, _)| server.clone())
     }
 }
 
@@ -163,18 +164,23 @@ pub async fn run_local(
             opening_since = None;
         }
         let serve = now == ReplicaPhase::Ready || (opening && since.elapsed() > STALE_AFTER);
-        match (serve, local.server()) {
-            (true, None) => {
-                if let Err(error) = open(&member, &stores, &vault, &local, &shared).await {
-                    tracing::error!(error = %format!("{error:#}"), "the local API server cannot be opened");
-                }
-            }
-            (false, Some(server)) if now == ReplicaPhase::None => {
-                *local.server.write() = None;
-                server.drain();
-                tracing::info!("API requests are forwarded to another member from now on");
-            }
-            _ => {}
+        // The phase may have passed through "none" unseen: what counts is which store the replica drives.
+        let over = {
+            let current = stores.current();
+            let server = local.server.read();
+            server
+                .as_ref()
+                .is_some_and(|(_, store)| current.is_none_or(|current| !Arc::ptr_eq(store, &current)))
+        };
+        if over && let Some((server, _)) = local.server.write().take() {
+            server.drain();
+            tracing::info!("this member's own replica serves no API requests any more");
+        }
+        if serve
+            && local.server().is_none()
+            && let Err(error) = open(&member, &stores, &vault, &local, &shared, opening).await
+        {
+            tracing::error!(error = %format!("{error:#}"), "the local API server cannot be opened");
         }
         if now == ReplicaPhase::None && !member.known().config().contains(&member.id()) && !becoming(&member) {
             vault.forget();
@@ -185,7 +191,7 @@ pub async fn run_local(
             () = stop.cancelled() => break,
         }
     }
-    if let Some(server) = local.server.write().take() {
+    if let Some((server, _)) = local.server.write().take() {
         server.drain();
     }
 }
@@ -198,15 +204,26 @@ fn becoming(member: &Member) -> bool {
         .is_some_and(|transition| transition.spec.member == member.id())
 }
 
-async fn open(member: &Member, stores: &Stores, vault: &Vault, local: &Local, shared: &Shared) -> anyhow::Result<()> {
+async fn open(
+    member: &Member,
+    stores: &Stores,
+    vault: &Vault,
+    local: &Local,
+    shared: &Shared,
+    stale: bool,
+) -> anyhow::Result<()> {
     let phase = member.watch_phase();
     let Some(opened) = vault.fetch(member, || *phase.borrow() != ReplicaPhase::None).await? else {
         return Ok(());
     };
     let Some(store) = stores.current() else { return Ok(()) };
-    let server = ApiServer::new(deps(member, store, &opened, shared.clone()));
-    *local.server.write() = Some(server);
-    tracing::info!("API requests are served from this member's own replica");
+    let server = ApiServer::new(deps(member, Arc::clone(&store), &opened, shared.clone()));
+    // Without a leader nobody says what of the log is committed: a store that has applied nothing answers nothing.
+    if stale && !is_bootstrapped(&server) {
+        return Ok(());
+    }
+    *local.server.write() = Some((server, store));
+    tracing::info!(stale, "API requests are served from this member's own replica");
     Ok(())
 }
 

@@ -55,6 +55,10 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(12);
 /// How long the answer to a leave may take to reach its asker.
 const ANSWER_GRACE: Duration = Duration::from_millis(300);
 
+/// How often the addresses of peers are looked at, and written down when none is new.
+const BOOK_LOOK: Duration = Duration::from_millis(500);
+const BOOK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long stopping may take before what is left is abandoned.
 const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
@@ -547,23 +551,35 @@ fn read_book(path: &std::path::Path) -> AddressBook {
     })
 }
 
+/// Keeps the addresses of peers in a file: at once when one is new, else now and then.
 async fn remember_peers(mesh: Arc<QuicMesh>, path: std::path::PathBuf, stop: CancellationToken) {
-    let mut last = String::new();
+    let mut last = Vec::new();
+    let mut written_at = Instant::now();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            () = tokio::time::sleep(BOOK_LOOK) => {}
             () = stop.cancelled() => return,
         }
-        let book = mesh.address_book().to_json();
-        if book != last {
-            let (path, content) = (path.clone(), book.clone());
-            let written =
-                tokio::task::spawn_blocking(move || revoada::write_atomically(&path, content.as_bytes())).await;
-            if let Ok(Err(error)) = written {
-                tracing::warn!(%error, "the addresses of peers cannot be remembered");
-            }
-            last = book;
+        let book = mesh.address_book();
+        let mut addresses: Vec<_> = book
+            .members()
+            .flat_map(|member| {
+                book.candidates(member)
+                    .into_iter()
+                    .map(move |address| (member, address))
+            })
+            .collect();
+        addresses.sort();
+        if addresses == last && written_at.elapsed() < BOOK_INTERVAL {
+            continue;
         }
+        let (path, content) = (path.clone(), book.to_json());
+        let written = tokio::task::spawn_blocking(move || revoada::write_atomically(&path, content.as_bytes())).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "the addresses of peers cannot be remembered");
+        }
+        last = addresses;
+        written_at = Instant::now();
     }
 }
 

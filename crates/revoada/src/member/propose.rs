@@ -2,7 +2,7 @@
 //!
 //! Every proposal carries a request id, so it is retried freely: applied once, whoever saw it first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +40,8 @@ const QUORUM_SILENCE: Duration = Duration::from_millis(1_500);
 /// Consensus as the engine gets it.
 pub struct ConsensusHandle {
     shared: Arc<Shared>,
+    /// The replica that was open when the handle was made: its application is what the holder reads.
+    bound: Option<Weak<Replica>>,
 }
 
 /// How one attempt ended.
@@ -58,7 +60,8 @@ pub(crate) enum Attempt {
 
 impl ConsensusHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        let bound = shared.running().as_ref().map(Arc::downgrade);
+        Self { shared, bound }
     }
 }
 
@@ -385,6 +388,16 @@ impl Consensus for ConsensusHandle {
                     waited_ms: started.elapsed().as_millis() as u64,
                 });
             };
+            // A replica that was opened again has another application: a read of the old one would miss what is new.
+            if self
+                .bound
+                .as_ref()
+                .is_some_and(|bound| !std::ptr::eq(bound.as_ptr(), Arc::as_ptr(&replica)))
+            {
+                return Err(ReadError::Timeout {
+                    waited_ms: started.elapsed().as_millis() as u64,
+                });
+            }
             let mut applied = replica.machine.applied();
             let left = deadline.saturating_sub(started.elapsed());
             match tokio::time::timeout(left, applied.wait_for(|applied| *applied >= index)).await {
