@@ -247,12 +247,15 @@ impl Node {
 
     /// The list as this replica has it after a linearizable read.
     pub async fn list(&self) -> Vec<String> {
-        self.member
-            .consensus()
-            .read_index(Duration::from_secs(10))
-            .await
-            .unwrap();
-        self.local_list().unwrap()
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            // A handle is good for the replica that was open when it was made; a role change may open another.
+            match self.member.consensus().read_index(Duration::from_secs(10)).await {
+                Ok(_) => return self.local_list().unwrap(),
+                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{}: {error}", self.name),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub fn local_list(&self) -> Option<Vec<String>> {
