@@ -1,4 +1,4 @@
-//! `engenho-sim`: plays seeded histories of the pure core and checks their invariants.
+//! `sim`: plays seeded histories of the pure core and checks their invariants.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,14 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use engenho_sim::fault::Fault;
-use engenho_sim::{Failure, Report, Setup, run};
+use sim_core::fault::Fault;
+use sim_core::{Failure, Report, Setup, run};
 
 /// Plays seeded fault histories of planner, transition machine, mesh state and chain.
 #[derive(Parser)]
-#[command(
-    after_help = "Examples:\n  engenho-sim --seeds 0..500\n  engenho-sim --seed 17 --trace\n  engenho-sim --seeds 0..20 --check-replay"
-)]
+#[command(after_help = "Examples:\n  sim --seeds 0..500\n  sim --seed 17 --trace\n  sim --seeds 0..20 --check-replay")]
 struct Args {
     /// Seeds to play, as FIRST..END.
     #[arg(long, default_value = "0..500", value_parser = range)]
@@ -145,7 +143,7 @@ fn main() -> anyhow::Result<ExitCode> {
         eprintln!("{failure}");
         let members = format!("{}..{}", args.members.start, args.members.end);
         eprintln!(
-            "replay: cargo run -p engenho-sim -- --seed {} --members {members} --trace",
+            "replay: cargo run -p sim -- --seed {} --members {members} --trace",
             failure.seed
         );
         return Ok(ExitCode::FAILURE);

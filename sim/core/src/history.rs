@@ -258,7 +258,7 @@ mod tests {
                 trace: false,
                 ..setup(seed)
             }) {
-                panic!("{failure}\nreplay: cargo run -p engenho-sim -- --seed {seed} --members 3..9 --trace");
+                panic!("{failure}\nreplay: cargo run -p sim -- --seed {seed} --members 3..9 --trace");
             }
         }
     }
