@@ -3,6 +3,7 @@
 //! It knows nothing of what the cluster is for: the layer above brings an [`ApplicationFactory`] and gets
 //! [`revoada_core::consensus::Consensus`].
 
+mod blocking;
 pub mod gossip;
 pub mod known;
 pub mod member;
@@ -12,7 +13,6 @@ mod rpc;
 
 pub use gossip::{Announcement, Everyone, Heard, Pulse};
 pub use known::{Known, Version};
-pub use member::write_atomically;
 pub use member::{
     AdminError, ApplicationFactory, CallHandler, ConsensusHandle, JoinDialer, JoinError, JoinIntent, Joined, Member,
     MemberOptions, MemberTrust, NameWish, RaftFigures, RecoverError, ReplicaPhase, Start, StartError, Status, join,

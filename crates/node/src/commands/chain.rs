@@ -153,7 +153,7 @@ async fn export(args: ChainExportArgs, data_dir: &Path) -> Result<(), CommandErr
     if args.out.as_os_str() == "-" {
         return print(&json);
     }
-    revoada::write_atomically(&args.out, json.as_bytes()).map_err(|error| {
+    revoada_log::write_file(&revoada_log::OsDisk, &args.out, json.as_bytes()).map_err(|error| {
         CommandError::failed(
             format!("{} cannot be written: {error}", args.out.display()),
             "give a file in a directory that can be written with --out",

@@ -24,13 +24,11 @@ use parking_lot::{Mutex, RwLock};
 use revoada::{ApplicationFactory, Member, ReplicaPhase};
 use revoada_core::MemberId;
 use revoada_core::consensus::Application;
-use revoada_core::env::{Clock, Entropy};
 use revoada_core::view::Liveness;
 use revoada_mesh::StreamClass;
 use tokio_util::sync::CancellationToken;
 
 use super::material::{Opened, Vault};
-use super::os::{OsClock, OsEntropy};
 
 /// How long the head of a forwarded answer may take; a write waits for consensus before that.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
@@ -48,12 +46,30 @@ const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 const STALE_AFTER: Duration = Duration::from_secs(3);
 
 /// Makes a store for each time the replica opens.
-#[derive(Default)]
 pub struct Stores {
+    history: bool,
     current: Mutex<Option<Arc<Store>>>,
 }
 
+impl Default for Stores {
+    fn default() -> Self {
+        Self {
+            history: true,
+            current: Mutex::default(),
+        }
+    }
+}
+
 impl Stores {
+    /// Stores that keep no history on disk: a replica reads no older revision, and watches begin no further back than
+    /// its memory reaches.
+    pub fn without_history() -> Self {
+        Self {
+            history: false,
+            ..Self::default()
+        }
+    }
+
     /// The store of the open replica.
     pub fn current(&self) -> Option<Arc<Store>> {
         self.current.lock().clone()
@@ -62,7 +78,12 @@ impl Stores {
 
 impl ApplicationFactory for Stores {
     fn open(&self, dir: &Path) -> std::io::Result<Arc<dyn Application>> {
-        let store = Store::open(StoreOptions::with_history(dir.join("history")));
+        let options = if self.history {
+            StoreOptions::with_history(dir.join("history"))
+        } else {
+            StoreOptions::default()
+        };
+        let store = Store::open(options);
         *self.current.lock() = Some(Arc::clone(&store));
         Ok(store)
     }
@@ -109,7 +130,7 @@ pub struct GossipHeartbeats(pub Member);
 impl Heartbeats for GossipHeartbeats {
     fn heartbeats(&self) -> Vec<Heartbeat> {
         let member = &self.0;
-        let (now_ms, unix_ms) = (member.now_ms(), OsClock.unix_ms());
+        let (now_ms, unix_ms) = (member.now_ms(), member.clock().unix_ms());
         let everyone = member.watch_everyone().borrow().clone();
         let known = member.known();
         let unix = |at_ms: u64| unix_ms.saturating_sub(now_ms.saturating_sub(at_ms));
@@ -228,15 +249,16 @@ async fn open(
 }
 
 fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> Deps {
+    let entropy = member.entropy();
     let sealer = SecretSealer::new(
         opened.sealing_keys.clone(),
-        Arc::new(|out: &mut [u8]| OsEntropy.fill(out)),
+        Arc::new(move |out: &mut [u8]| entropy.fill(out)),
     );
     let names = member.clone();
     Deps {
         store: StoreClient::new(Arc::clone(&store), member.consensus()),
-        clock: Arc::new(OsClock),
-        entropy: Arc::new(OsEntropy),
+        clock: member.clock(),
+        entropy: member.entropy(),
         authorizer: Arc::new(StoreAuthorizer::new(store)),
         heartbeats: Arc::new(GossipHeartbeats(member.clone())),
         seal: SealPolicy::secrets(Arc::new(Seals(sealer))),

@@ -78,6 +78,11 @@ impl DataDir {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file or directory in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -124,7 +129,7 @@ impl DataDir {
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
         let boot = u64::max(last + 1, now_unix_ms);
-        revoada::write_atomically(&path, format!("{boot}\n").as_bytes())
+        revoada_log::write_file(&revoada_log::OsDisk, &path, format!("{boot}\n").as_bytes())
             .with_context(|| format!("writing {}", path.display()))?;
         Ok(boot)
     }

@@ -10,7 +10,6 @@ use engenho_engine::store::StoreClient;
 use parking_lot::Mutex;
 use revoada::{Heard, Member};
 use revoada_core::Role;
-use revoada_core::env::Clock;
 use revoada_core::view::Liveness;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,6 @@ use tokio_util::task::TaskTracker;
 
 use super::announce::Extra;
 use super::api::{Local, Stores};
-use super::os::OsClock;
 
 /// Pods that upstream's kubelet takes at most unless told otherwise.
 const PODS_MAX: u64 = 110;
@@ -43,7 +41,7 @@ pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, stop: C
                 api,
                 store: StoreClient::new(store, member.consensus()),
                 members: facts,
-                clock: Arc::new(OsClock),
+                clock: member.clock(),
                 term,
             };
             let _controllers = Controllers::start(deps, ending.clone(), &tasks);
@@ -120,7 +118,7 @@ impl Members for Facts {
 fn gather(member: &Member) -> Vec<NodeFacts> {
     let known = member.known();
     let everyone = member.watch_everyone().borrow().clone();
-    let (now_ms, unix_ms) = (member.now_ms(), OsClock.unix_ms());
+    let (now_ms, unix_ms) = (member.now_ms(), member.clock().unix_ms());
     known
         .chain()
         .admitted()

@@ -102,7 +102,7 @@ pub struct Vault {
 
 impl Vault {
     /// Reads what is stored.
-    pub fn open(data_dir: &super::data_dir::DataDir) -> Result<Self> {
+    pub fn open(data_dir: &std::path::Path) -> Result<Self> {
         let vault = Self {
             secret: data_dir.join("material.json"),
             public: data_dir.join("cluster-info.json"),

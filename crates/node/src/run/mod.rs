@@ -2,13 +2,13 @@
 
 mod addresses;
 mod admin;
-mod announce;
-mod api;
+pub mod announce;
+pub mod api;
 mod certificates;
 pub mod config;
 mod data_dir;
-mod leader;
-mod material;
+pub mod leader;
+pub mod material;
 mod metrics;
 mod os;
 
@@ -30,6 +30,7 @@ use revoada_core::chain::Genesis;
 use revoada_core::env::{Clock, Entropy};
 use revoada_core::policy::Policy;
 use revoada_core::{Hash32, MemberId};
+use revoada_log::{LogOptions, OsDisk};
 use revoada_mesh::{AddressBook, DiscoveryConfig, Identity as MeshIdentity, Mesh, MeshConfig, QuicMesh};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -81,8 +82,8 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
     let api_listener = bind_api(config.api).await?;
     let api_address = api_listener.local_addr().context("the API listener has no address")?;
     let member_file = data_dir.join("member.bin");
-    let stored = MemberTrust::load(&member_file).context("this member's own file cannot be read")?;
-    let vault = Arc::new(Vault::open(&data_dir)?);
+    let stored = MemberTrust::load(&OsDisk, &member_file).context("this member's own file cannot be read")?;
+    let vault = Arc::new(Vault::open(data_dir.path())?);
     let beginning = begin(&config, &key, stored, &vault, progress.as_ref()).await?;
 
     let name = beginning.name;
@@ -91,7 +92,14 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
         .chain()
         .member(&me)
         .is_some_and(|admitted| admitted.witness);
-    let trust = Arc::new(MemberTrust::new(me, &member_file, beginning.known, VERSION, &name));
+    let trust = Arc::new(MemberTrust::new(
+        me,
+        Arc::new(OsDisk),
+        &member_file,
+        beginning.known,
+        VERSION,
+        &name,
+    ));
     let book_path = data_dir.join("peers.json");
     let mut mesh_config = MeshConfig::new(
         MeshIdentity::from_secret(key.expose_bytes()),
@@ -137,7 +145,8 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
         announcement,
         timing: Timing::default(),
         policy: Policy::default(),
-        disk: Arc::new(revoada_log::OsDisk),
+        disk: Arc::new(OsDisk),
+        log: LogOptions::default(),
         clock: Arc::new(OsClock),
         entropy: Arc::new(OsEntropy),
         application: Arc::clone(&stores) as Arc<dyn revoada::ApplicationFactory>,
@@ -174,7 +183,7 @@ pub async fn run(config: RunConfig, progress: Arc<dyn Progress>, stop: Cancellat
     })
     .await;
     let book = mesh.address_book().to_json();
-    if let Err(error) = revoada::write_atomically(&book_path, book.as_bytes()) {
+    if let Err(error) = revoada_log::write_file(&OsDisk, &book_path, book.as_bytes()) {
         tracing::warn!(%error, "the addresses of peers cannot be remembered");
     }
     let stopping = async {
@@ -574,7 +583,8 @@ async fn remember_peers(mesh: Arc<QuicMesh>, path: std::path::PathBuf, stop: Can
             continue;
         }
         let (path, content) = (path.clone(), book.to_json());
-        let written = tokio::task::spawn_blocking(move || revoada::write_atomically(&path, content.as_bytes())).await;
+        let written =
+            tokio::task::spawn_blocking(move || revoada_log::write_file(&OsDisk, &path, content.as_bytes())).await;
         if let Ok(Err(error)) = written {
             tracing::warn!(%error, "the addresses of peers cannot be remembered");
         }

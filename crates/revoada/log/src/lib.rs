@@ -10,6 +10,7 @@
 
 mod disk;
 mod error;
+mod files;
 mod frame;
 mod log;
 mod memory;
@@ -25,7 +26,8 @@ mod writer;
 
 pub use disk::{Disk, DiskFile, OpenMode};
 pub use error::{DamagedEntry, DamagedSnapshot, OpenError, Poisoned};
-pub use log::{Done, Log};
+pub use files::{read_file, write_file};
+pub use log::{Done, Drain, Log};
 pub use options::{APPEND_BYTES_MAX, LogOptions, STATE_BYTES_MAX, WriterMode};
 pub use os::OsDisk;
 pub use recover::Recovered;

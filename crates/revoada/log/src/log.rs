@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -44,6 +44,21 @@ struct Handle {
 enum Backend {
     Thread(Mutex<Option<JoinHandle<()>>>),
     Inline(Mutex<Writer>),
+    Driven(Mutex<Writer>, Arc<dyn Fn(Drain) + Send + Sync>),
+}
+
+/// The right to write what a log with [`WriterMode::Driven`] has queued.
+pub struct Drain(Weak<Handle>);
+
+impl Drain {
+    /// Writes and reports everything queued, with one sync; does nothing if the log is gone.
+    pub fn run(self) {
+        if let Some(handle) = self.0.upgrade()
+            && let Backend::Driven(writer, _) = &handle.backend
+        {
+            handle.shared.drain(writer);
+        }
+    }
 }
 
 /// What handles and the writer share.
@@ -69,6 +84,19 @@ impl Shared {
         memory.queue_bytes -= bytes;
         self.room.notify_all();
         batch
+    }
+}
+
+impl Shared {
+    /// Writes what is queued on this thread. Whoever holds the writer looks at the queue again after letting go of it.
+    fn drain(&self, writer: &Mutex<Writer>) {
+        while let Some(mut writer) = writer.try_lock() {
+            writer.drain();
+            drop(writer);
+            if self.memory.lock().queue.is_empty() {
+                break;
+            }
+        }
     }
 }
 
@@ -116,7 +144,7 @@ impl Log {
             room: Condvar::new(),
             queue_bytes_max: options.queue_bytes,
         });
-        let mode = options.writer;
+        let mode = options.writer.clone();
         let mut writer = Writer::new(
             disk,
             dir.to_owned(),
@@ -129,6 +157,7 @@ impl Log {
         writer.remove_purged();
         let backend = match mode {
             WriterMode::Inline => Backend::Inline(Mutex::new(writer)),
+            WriterMode::Driven(drive) => Backend::Driven(Mutex::new(writer), drive),
             WriterMode::Thread => {
                 let thread = std::thread::Builder::new()
                     .name("revoada-log".into())
@@ -207,16 +236,8 @@ impl Log {
             Backend::Thread(_) => {
                 shared.work.notify_one();
             }
-            Backend::Inline(writer) => {
-                // Whoever holds the writer looks at the queue again after letting go of it.
-                while let Some(mut writer) = writer.try_lock() {
-                    writer.drain();
-                    drop(writer);
-                    if shared.memory.lock().queue.is_empty() {
-                        break;
-                    }
-                }
-            }
+            Backend::Inline(writer) => shared.drain(writer),
+            Backend::Driven(_, drive) => drive(Drain(Arc::downgrade(&self.0))),
         }
     }
 
@@ -227,6 +248,8 @@ impl Log {
             && memory.queue_bytes.saturating_add(bytes) > shared.queue_bytes_max
             && memory.refusal().is_none()
             && memory.writer != Some(std::thread::current().id())
+            // Nobody else would make room.
+            && matches!(self.0.backend, Backend::Thread(_))
         {
             shared.room.wait(&mut memory);
         }
@@ -336,7 +359,7 @@ impl Handle {
                     tracing::error!("the log's writer thread panicked");
                 }
             }
-            Backend::Inline(writer) => {
+            Backend::Inline(writer) | Backend::Driven(writer, _) => {
                 // Taken only when closing from within a callback; the outer call goes on writing then.
                 if let Some(mut writer) = writer.try_lock() {
                     writer.drain();

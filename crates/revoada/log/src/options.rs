@@ -1,6 +1,10 @@
 //! Settings and fixed bounds of a log.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::log::Drain;
 
 /// Most bytes of entries in one append call.
 pub const APPEND_BYTES_MAX: usize = 256 << 20;
@@ -9,12 +13,25 @@ pub const APPEND_BYTES_MAX: usize = 256 << 20;
 pub const STATE_BYTES_MAX: usize = 64 << 10;
 
 /// Who writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum WriterMode {
     /// A thread of its own; callers only queue.
     Thread,
     /// The calling thread, before the call returns: no thread and no timer, so that a simulated run can be repeated.
     Inline,
+    /// Whoever the function hands the [`Drain`] to, whenever that runs it: a simulated disk takes its time, and what
+    /// was queued when the machine died was never written. Called at each call that changes the log.
+    Driven(Arc<dyn Fn(Drain) + Send + Sync>),
+}
+
+impl fmt::Debug for WriterMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriterMode::Thread => "Thread",
+            WriterMode::Inline => "Inline",
+            WriterMode::Driven(_) => "Driven",
+        })
+    }
 }
 
 /// Settings of a [`Log`](crate::Log).

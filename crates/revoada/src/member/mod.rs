@@ -37,7 +37,7 @@ pub use join::{JoinDialer, JoinError, JoinIntent, Joined, NameWish, join};
 pub use propose::ConsensusHandle;
 pub use recover::RecoverError;
 pub use status::{ChainStatus, FormationStatus, MemberStatus, RaftFigures, Status, TransitionStatus};
-pub use trust::{MemberTrust, TrustFileError, write_atomically};
+pub use trust::{MemberTrust, TrustFileError};
 
 use crate::gossip::{Announcement, Gossip, GossipError};
 use crate::known::Known;
@@ -83,6 +83,8 @@ pub struct MemberOptions {
     pub policy: Policy,
     /// Disk of the replica.
     pub disk: Arc<dyn Disk>,
+    /// How the replica's log is written.
+    pub log: revoada_log::LogOptions,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -281,6 +283,16 @@ impl Member {
     /// Cancelled when this member stops.
     pub fn stop_token(&self) -> CancellationToken {
         self.shared.stop.clone()
+    }
+
+    /// Wall clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.options.clock)
+    }
+
+    /// Randomness.
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.shared.options.entropy)
     }
 
     /// Runs a task that [`Member::shutdown`] waits for; it ends when the stop token is cancelled.

@@ -106,10 +106,14 @@ impl Member {
         // From here on a crash is answered by going on with it: a sole voter in the old epoch must never serve.
         let path = intent_path(shared);
         let raw = serde_json::to_vec(&intent).map_err(|error| RecoverError::Refused(error.to_string()))?;
-        super::trust::write_atomically(&path, &raw).map_err(|source| RecoverError::Io { path, source })?;
+        revoada_log::write_file(&*shared.options.disk, &path, &raw)
+            .map_err(|source| RecoverError::Io { path, source })?;
         carry_out(shared, intent).await
     }
 }
+
+/// Upper bound of the file below.
+const INTENT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What was decided, on disk until it is done.
 #[derive(Serialize, Deserialize)]
@@ -118,22 +122,19 @@ struct Intent {
     keep: Vec<MemberId>,
 }
 
-fn intent_path(shared: &Shared) -> PathBuf {
+pub(super) fn intent_path(shared: &Shared) -> PathBuf {
     shared.options.dir.join("recovering.json")
-}
-
-/// Whether a crash interrupted a recovery of this member.
-pub(super) fn is_under_way(shared: &Shared) -> bool {
-    intent_path(shared).exists()
 }
 
 /// Goes on with an interrupted recovery.
 pub(super) async fn resume(shared: &Arc<Shared>) -> Result<u64, RecoverError> {
     let path = intent_path(shared);
-    let raw = std::fs::read(&path).map_err(|source| RecoverError::Io {
-        path: path.clone(),
-        source,
-    })?;
+    let raw = revoada_log::read_file(&*shared.options.disk, &path, INTENT_BYTES_MAX)
+        .map_err(|source| RecoverError::Io {
+            path: path.clone(),
+            source,
+        })?
+        .unwrap_or_default();
     let intent: Intent = serde_json::from_slice(&raw)
         .map_err(|error| RecoverError::Refused(format!("{} is damaged: {error}", path.display())))?;
     tracing::warn!("going on with a recovery that was interrupted");
@@ -154,15 +155,19 @@ async fn steps(shared: &Arc<Shared>, intent: Intent) -> Result<u64, RecoverError
     // While the lock is held nobody else opens or closes the replica.
     let guard = shared.opening.lock().await;
     close_locked(shared).await;
-    if !new.exists() {
+    let disk = &shared.options.disk;
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| RecoverError::Io { path, source }
+    };
+    if !disk.exists(&new).map_err(io(&new))? {
         rewrite(shared, &old).await?;
         let replica = super::supervisor::open_locked(shared, intent.from_epoch).await?;
         begin_epoch(shared, &replica, &intent, epoch).await?;
         close_locked(shared).await;
-        std::fs::rename(&old, &new).map_err(|source| RecoverError::Io {
-            path: old.clone(),
-            source,
-        })?;
+        disk.rename(&old, &new).map_err(io(&old))?;
+        let parent = new.parent().unwrap_or(&new);
+        disk.sync_dir(parent).map_err(io(parent))?;
     }
     let replica = super::supervisor::open_locked(shared, epoch).await?;
     drop(guard);
@@ -185,7 +190,8 @@ async fn steps(shared: &Arc<Shared>, intent: Intent) -> Result<u64, RecoverError
         .trust
         .save()
         .map_err(|error| RecoverError::Refused(error.to_string()))?;
-    std::fs::remove_file(&path).map_err(|source| RecoverError::Io { path, source })?;
+    disk.remove(&path).map_err(io(&path))?;
+    disk.sync_dir(&shared.options.dir).map_err(io(&shared.options.dir))?;
     Ok(epoch)
 }
 
@@ -196,7 +202,7 @@ async fn rewrite(shared: &Arc<Shared>, dir: &Path) -> Result<(), RecoverError> {
         path: dir.to_path_buf(),
         source,
     })?;
-    let rewritten = rewrite_as_sole_voter(shared.me, Arc::clone(&options.disk), dir, app).await;
+    let rewritten = rewrite_as_sole_voter(shared.me, Arc::clone(&options.disk), dir, app, options.log.clone()).await;
     options.application.close();
     Ok(rewritten?)
 }

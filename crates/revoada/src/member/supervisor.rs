@@ -108,11 +108,18 @@ pub(super) async fn start(
         Start::Found(genesis) => found(&shared, genesis).await?,
         Start::Continue(known) => {
             let dir = shared.replica_dir(known.version().epoch);
-            if super::recover::is_under_way(&shared) {
+            let exists = |path: &std::path::Path| {
+                shared.options.disk.exists(path).map_err(|source| StartError::Io {
+                    what: "looking at",
+                    path: path.to_path_buf(),
+                    source,
+                })
+            };
+            if exists(&super::recover::intent_path(&shared))? {
                 super::recover::resume(&shared)
                     .await
                     .map_err(|error| StartError::Recovery(error.to_string()))?;
-            } else if dir.join("log").exists() {
+            } else if exists(&dir.join("log"))? {
                 open_replica(&shared).await?;
             }
         }
@@ -264,7 +271,7 @@ async fn trust_loop(shared: Arc<Shared>) {
         (shared.options.trust_changed)();
         shared.rpc.retain(|peer| members.contains(peer));
         let trust = Arc::clone(&shared.trust);
-        let saved = tokio::task::spawn_blocking(move || trust.save()).await;
+        let saved = crate::blocking::run(move || trust.save()).await;
         if let Ok(Err(error)) = saved {
             tracing::error!(%error, "the picture of the cluster cannot be saved");
         }
@@ -356,7 +363,7 @@ async fn open_at(shared: &Arc<Shared>, epoch: u64) -> Result<Arc<Replica>, Repli
         path: dir.to_path_buf(),
         source,
     };
-    std::fs::create_dir_all(dir).map_err(io)?;
+    shared.options.disk.create_dir_all(dir).map_err(io)?;
     let app = shared.options.application.open(dir).map_err(io)?;
     let options = &shared.options;
     let replica = Replica::open(
@@ -366,6 +373,7 @@ async fn open_at(shared: &Arc<Shared>, epoch: u64) -> Result<Arc<Replica>, Repli
         app,
         shared.rpc.clone(),
         options.timing,
+        options.log.clone(),
         epoch,
     )
     .await?;

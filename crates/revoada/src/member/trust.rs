@@ -7,12 +7,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use revoada_core::MemberId;
 use revoada_core::chain::{Block, Event, Standing as ChainStanding, verify_recovery};
+use revoada_log::Disk;
 use revoada_mesh::{LocalHello, Standing, Trust};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::known::Known;
 use crate::raft::codec;
+
+/// Upper bound of the member's own file: it holds the whole replicated state of the mesh.
+const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// What became of a claim of a newer epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,7 @@ pub enum TrustFileError {
 /// The newest picture, and everything that follows from it at the door.
 pub struct MemberTrust {
     me: MemberId,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     known: watch::Sender<Arc<Known>>,
     hello: Mutex<LocalHello>,
@@ -72,7 +77,7 @@ pub struct MemberTrust {
 
 impl MemberTrust {
     /// Starts from a picture; `path` is where newer ones are kept.
-    pub fn new(me: MemberId, path: &Path, known: Known, version: &str, name: &str) -> Self {
+    pub fn new(me: MemberId, disk: Arc<dyn Disk>, path: &Path, known: Known, version: &str, name: &str) -> Self {
         let hello = LocalHello {
             cluster: known.chain().cluster(),
             epoch: known.version().epoch,
@@ -83,6 +88,7 @@ impl MemberTrust {
         let recovery = last_recovery(&known);
         Self {
             me,
+            disk,
             path: path.to_path_buf(),
             adopted_epoch: Mutex::new(known.version().epoch),
             known: watch::Sender::new(Arc::new(known)),
@@ -96,15 +102,13 @@ impl MemberTrust {
     }
 
     /// Reads what [`MemberTrust::accept`] wrote: the picture, and why this member was fenced, if it was.
-    pub fn load(path: &Path) -> Result<Option<(Known, Option<String>)>, TrustFileError> {
+    pub fn load(disk: &dyn Disk, path: &Path) -> Result<Option<(Known, Option<String>)>, TrustFileError> {
         let io = |source| TrustFileError::Io {
             path: path.to_path_buf(),
             source,
         };
-        let raw = match std::fs::read(path) {
-            Ok(raw) => raw,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(error)),
+        let Some(raw) = revoada_log::read_file(disk, path, FILE_BYTES_MAX).map_err(io)? else {
+            return Ok(None);
         };
         let stored: Stored = codec::decode("member file", &raw).map_err(|error| io(error.into()))?;
         let fenced = stored.fenced.as_ref().map(fenced_text);
@@ -187,7 +191,7 @@ impl MemberTrust {
             recovery: self.recovery.lock().clone(),
             fenced: self.fenced.lock().clone(),
         };
-        write_atomically(&self.path, &codec::encode(&stored)).map_err(|source| TrustFileError::Io {
+        revoada_log::write_file(&*self.disk, &self.path, &codec::encode(&stored)).map_err(|source| TrustFileError::Io {
             path: self.path.clone(),
             source,
         })
@@ -231,22 +235,6 @@ fn last_recovery(known: &Known) -> Option<Block> {
         .rev()
         .find(|block| matches!(block.event, Event::Recover { .. }))
         .cloned()
-}
-
-/// Replaces a file so that after a crash either the old or the new content is there.
-pub fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let temporary = path.with_extension("tmp");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(dir)?.sync_all()
 }
 
 impl Trust for MemberTrust {

@@ -298,7 +298,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Option<SnapshotJob> {
         let mut job = self
             .take()
             .ok_or_else(|| io::Error::other("this snapshot was built already"))?;
-        let (job, written) = tokio::task::spawn_blocking(move || {
+        let (job, written) = crate::blocking::run(move || {
             let written = job.write();
             (job, written)
         })
@@ -358,7 +358,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             last_log_id: meta.last_log_id,
             membership: meta.last_membership.clone(),
         };
-        tokio::task::spawn_blocking(move || machine.restore(&snapshot, meta))
+        crate::blocking::run(move || machine.restore(&snapshot, meta))
             .await
             .map_err(io::Error::other)?
     }

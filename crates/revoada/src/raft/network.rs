@@ -254,44 +254,49 @@ async fn next_reply(
     }
 }
 
-/// Reads the snapshot's chunks on a blocking thread, a few ahead of the network.
+/// The snapshot's chunks, each read when the network wants it, away from the runtime's threads.
 fn snapshot_parts(
     store: SnapshotStore,
     snapshot: SnapshotRef,
     meta: pb::Envelope,
 ) -> impl Stream<Item = pb::SnapshotPart> + Send + 'static {
-    let (tx, rx) = tokio::sync::mpsc::channel(4);
-    tokio::task::spawn_blocking(move || {
-        let mut meta = Some(meta);
-        let total_hash = bytes::Bytes::copy_from_slice(snapshot.hash.as_ref());
-        let chunks = match store.chunks(&snapshot, 0) {
-            Ok(chunks) => chunks,
-            Err(error) => return tracing::error!(%error, "a snapshot cannot be read for sending"),
-        };
-        for chunk in chunks {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
-                Err(error) => return tracing::error!(%error, "a snapshot cannot be read for sending"),
-            };
-            let part = pb::SnapshotPart {
-                meta: meta.take(),
-                offset: chunk.offset,
-                data: chunk.data,
-                hash: bytes::Bytes::copy_from_slice(chunk.hash.as_ref()),
-                total_hash: bytes::Bytes::new(),
-                total_bytes: 0,
-            };
-            if tx.blocking_send(part).is_err() {
-                return;
+    let last = pb::SnapshotPart {
+        total_hash: bytes::Bytes::copy_from_slice(snapshot.hash.as_ref()),
+        total_bytes: snapshot.bytes,
+        ..Default::default()
+    };
+    let chunks = match store.chunks(&snapshot, 0) {
+        Ok(chunks) => Some(chunks),
+        Err(error) => {
+            tracing::error!(%error, "a snapshot cannot be read for sending");
+            None
+        }
+    };
+    futures_util::stream::unfold((chunks, Some(meta), last), |(chunks, mut meta, last)| async move {
+        let mut chunks = chunks?;
+        let (next, chunks) = crate::blocking::run(move || (chunks.next(), chunks)).await.ok()?;
+        match next {
+            Some(Ok(chunk)) => {
+                let part = pb::SnapshotPart {
+                    meta: meta.take(),
+                    offset: chunk.offset,
+                    data: chunk.data,
+                    hash: bytes::Bytes::copy_from_slice(chunk.hash.as_ref()),
+                    ..Default::default()
+                };
+                Some((part, (Some(chunks), meta, last)))
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "a snapshot cannot be read for sending");
+                None
+            }
+            None => {
+                let part = pb::SnapshotPart {
+                    meta: meta.take(),
+                    ..last.clone()
+                };
+                Some((part, (None, meta, last)))
             }
         }
-        let last = pb::SnapshotPart {
-            meta: meta.take(),
-            total_hash,
-            total_bytes: snapshot.bytes,
-            ..Default::default()
-        };
-        let _ = tx.blocking_send(last);
-    });
-    tokio_stream::wrappers::ReceiverStream::new(rx)
+    })
 }

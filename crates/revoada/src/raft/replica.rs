@@ -90,9 +90,10 @@ impl Replica {
         app: Arc<dyn Application>,
         rpc: RpcClient,
         timing: Timing,
+        log_options: LogOptions,
         epoch: u64,
     ) -> Result<Self, ReplicaError> {
-        let (log, machine) = open_storage(disk, dir, app).await?;
+        let (log, machine) = open_storage(disk, dir, app, log_options).await?;
         let store = LogStore::new(log);
         let network = Network::new(rpc, machine.snapshots().clone());
         let config = openraft::Config {
@@ -150,7 +151,7 @@ impl Replica {
         let stopped = tokio::time::timeout(Duration::from_secs(5), self.raft.shutdown()).await;
         let log = self.store.log().clone();
         // Closing joins the writer thread.
-        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        let closed = crate::blocking::run(move || log.close()).await;
         match (stopped, closed) {
             (Ok(Ok(())), Ok(Ok(()))) => Ok(()),
             (_, Ok(Err(error))) => Err(ReplicaError::Fatal(error.to_string())),
@@ -165,10 +166,11 @@ async fn open_storage(
     disk: Arc<dyn Disk>,
     dir: &Path,
     app: Arc<dyn Application>,
+    log_options: LogOptions,
 ) -> Result<(Log, Machine), ReplicaError> {
     let dir = dir.to_path_buf();
-    tokio::task::spawn_blocking(move || {
-        let log = Log::open(Arc::clone(&disk), &dir.join("log"), LogOptions::default())?;
+    crate::blocking::run(move || {
+        let log = Log::open(Arc::clone(&disk), &dir.join("log"), log_options)?;
         let snapshots = SnapshotStore::open(disk, &dir.join("snapshots"))?;
         let machine = Machine::open(app, snapshots).map_err(|source| ReplicaError::Io {
             what: "restoring the snapshot",
@@ -188,8 +190,9 @@ pub async fn rewrite_as_sole_voter(
     disk: Arc<dyn Disk>,
     dir: &Path,
     app: Arc<dyn Application>,
+    log_options: LogOptions,
 ) -> Result<(), ReplicaError> {
-    let (log, machine) = open_storage(disk, dir, app).await?;
+    let (log, machine) = open_storage(disk, dir, app, log_options).await?;
     let store = LogStore::new(log);
     let io = |what: &'static str| {
         move |source: io::Error| ReplicaError::Io {
@@ -209,7 +212,7 @@ pub async fn rewrite_as_sole_voter(
     machine.force_single_voter(me);
     let last = machine.last_applied();
     let writer = machine.clone();
-    tokio::task::spawn_blocking(move || writer.write_snapshot())
+    crate::blocking::run(move || writer.write_snapshot())
         .await
         .map_err(|error| ReplicaError::Fatal(error.to_string()))?
         .map_err(io("writing the recovery snapshot"))?;
@@ -217,7 +220,7 @@ pub async fn rewrite_as_sole_voter(
         store.purge_all(last).await.map_err(io("purging the log"))?;
     }
     let log = store.log().clone();
-    let closed = tokio::task::spawn_blocking(move || log.close())
+    let closed = crate::blocking::run(move || log.close())
         .await
         .map_err(|error| ReplicaError::Fatal(error.to_string()))?;
     closed.map_err(io("closing the log"))

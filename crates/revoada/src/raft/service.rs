@@ -153,7 +153,7 @@ async fn receive(
 ) -> Result<(Vote, StoredMeta, revoada_log::SnapshotRef), Status> {
     let io = |error: std::io::Error| Status::aborted(format!("the snapshot cannot be stored: {error}"));
     let refused = |error: revoada_log::ReceiveError| Status::aborted(format!("the snapshot is refused: {error}"));
-    let mut receiver = tokio::task::spawn_blocking(move || store.receive())
+    let mut receiver = crate::blocking::run(move || store.receive())
         .await
         .map_err(fatal)?
         .map_err(io)?;
@@ -166,18 +166,17 @@ async fn receive(
             let (vote, meta) = head.ok_or_else(|| Status::invalid_argument("a snapshot without its meta"))?;
             let stored_meta = super::codec::encode(&meta);
             let total = hash32(&part.total_hash)?;
-            let received = tokio::task::spawn_blocking(move || receiver.finish(&stored_meta, &total))
+            let received = crate::blocking::run(move || receiver.finish(&stored_meta, &total))
                 .await
                 .map_err(fatal)?
                 .map_err(refused)?;
             return Ok((vote, meta, received));
         }
         let hash = hash32(&part.hash)?;
-        receiver =
-            tokio::task::spawn_blocking(move || receiver.push(part.offset, &part.data, &hash).map(|()| receiver))
-                .await
-                .map_err(fatal)?
-                .map_err(refused)?;
+        receiver = crate::blocking::run(move || receiver.push(part.offset, &part.data, &hash).map(|()| receiver))
+            .await
+            .map_err(fatal)?
+            .map_err(refused)?;
     }
     Err(Status::aborted("the snapshot ended before its last part"))
 }

@@ -176,9 +176,12 @@ async fn a_lost_majority_is_recovered_once_and_the_old_one_is_fenced() {
     assert!(reason.contains("fenced") && reason.contains("epoch 2"), "{reason}");
     assert!(back.put("from the past").await.is_err());
     back.kill().await;
-    let (_, fenced) = revoada::MemberTrust::load(&root.path().join(format!("n{}/member.bin", dead[0])))
-        .unwrap()
-        .unwrap();
+    let (_, fenced) = revoada::MemberTrust::load(
+        &revoada_log::OsDisk,
+        &root.path().join(format!("n{}/member.bin", dead[0])),
+    )
+    .unwrap()
+    .unwrap();
     assert!(fenced.unwrap().contains("join with a new ticket"));
     for node in [survivor, worker] {
         node.kill().await;

@@ -162,7 +162,7 @@ impl Node {
 
     /// Starts again from its own files, at another address.
     pub async fn restart(root: &Path, n: u8, listen: &str, peers: Vec<(MemberId, Vec<SocketAddr>)>) -> Self {
-        let (known, fenced) = MemberTrust::load(&root.join(format!("n{n}/member.bin")))
+        let (known, fenced) = MemberTrust::load(&revoada_log::OsDisk, &root.join(format!("n{n}/member.bin")))
             .unwrap()
             .unwrap();
         assert_eq!(fenced, None);
@@ -182,6 +182,7 @@ impl Node {
         let name = format!("n{n}");
         let trust = Arc::new(MemberTrust::new(
             key.member_id(),
+            Arc::new(revoada_log::OsDisk),
             &dir.join("member.bin"),
             known,
             VERSION,
@@ -218,6 +219,7 @@ impl Node {
             timing: Timing::default(),
             policy: Policy::default(),
             disk: Arc::new(revoada_log::OsDisk),
+            log: revoada_log::LogOptions::default(),
             clock: Arc::new(OsClock),
             entropy: Arc::new(CountingEntropy(AtomicU64::new(u64::from(n) << 32))),
             application: lists.clone(),
