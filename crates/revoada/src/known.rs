@@ -85,6 +85,11 @@ impl Known {
         &self.state
     }
 
+    /// The same, to be kept.
+    pub fn shared_state(&self) -> Arc<MeshState> {
+        Arc::clone(&self.state)
+    }
+
     /// The chain's state.
     pub fn chain(&self) -> &ChainState {
         self.state.chain().expect("checked when the picture was made")

@@ -5,6 +5,7 @@
 
 mod blocking;
 pub mod gossip;
+pub mod inspect;
 pub mod known;
 pub mod member;
 pub mod quic;
@@ -15,7 +16,7 @@ pub use gossip::{Announcement, Everyone, Heard, Pulse};
 pub use known::{Known, Version};
 pub use member::{
     AdminError, ApplicationFactory, CallHandler, ConsensusHandle, JoinDialer, JoinError, JoinIntent, Joined, Member,
-    MemberOptions, MemberTrust, NameWish, RaftFigures, RecoverError, ReplicaPhase, Start, StartError, Status, join,
+    MemberOptions, MemberTrust, NameWish, RaftFigures, RaftState, RecoverError, ReplicaPhase, Start, StartError, Status, join,
 };
 pub use raft::replica::{ReplicaError, Timing};
 pub use rpc::{JoinPeer, PeerStream, RpcError};

@@ -22,6 +22,8 @@ mod replay;
 mod segment;
 mod snapshot;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod writer;
 
 pub use disk::{Disk, DiskFile, OpenMode};

@@ -36,7 +36,7 @@ pub use admin::AdminError;
 pub use join::{JoinDialer, JoinError, JoinIntent, Joined, NameWish, join};
 pub use propose::ConsensusHandle;
 pub use recover::RecoverError;
-pub use status::{ChainStatus, FormationStatus, MemberStatus, RaftFigures, Status, TransitionStatus};
+pub use status::{ChainStatus, FormationStatus, MemberStatus, RaftFigures, RaftState, Status, TransitionStatus};
 pub use trust::{MemberTrust, TrustFileError};
 
 use crate::gossip::{Announcement, Gossip, GossipError};

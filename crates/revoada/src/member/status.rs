@@ -116,7 +116,54 @@ pub struct RaftFigures {
     pub log: revoada_log::LogStats,
 }
 
+/// How this member's replica stands in consensus at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftState {
+    /// Recovery epoch of its history.
+    pub epoch: u64,
+    /// Current term.
+    pub term: u64,
+    /// Whether it holds itself for the leader of that term.
+    pub leads: bool,
+    /// Index of the last applied entry.
+    pub applied: u64,
+    /// Index of the last log entry.
+    pub last: u64,
+}
+
 impl Member {
+    /// How the replica stands, if this member has one.
+    pub fn raft_state(&self) -> Option<RaftState> {
+        let replica = self.shared.running()?;
+        let metrics = replica.metrics();
+        Some(RaftState {
+            epoch: replica.epoch,
+            term: metrics.current_term,
+            leads: metrics.state.is_leader(),
+            applied: metrics.last_applied.map_or(0, |id| id.index),
+            last: metrics.last_log_index.unwrap_or(0),
+        })
+    }
+
+    /// Has the replica write a snapshot now and drop the log before it, whatever its size.
+    pub async fn compact_log(&self) -> Result<(), String> {
+        let replica = self.shared.running().ok_or("this member has no replica")?;
+        let trigger = replica.raft.trigger();
+        trigger.snapshot().await.map_err(|error| error.to_string())?;
+        let wanted = replica.metrics().last_applied.map_or(0, |id| id.index);
+        let mut metrics = replica.raft.server_metrics();
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        while replica.metrics().snapshot.is_none_or(|at| at.index < wanted) {
+            let change = openraft::async_runtime::WatchReceiver::changed(&mut metrics);
+            // Not every step of a snapshot shows in these metrics.
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(100), change).await;
+            if tokio::time::Instant::now() > deadline {
+                return Err("no snapshot within 10 s".into());
+            }
+        }
+        trigger.purge_log(wanted).await.map_err(|error| error.to_string())
+    }
+
     /// Figures of the replica, if this member has one.
     pub fn raft_figures(&self) -> Option<RaftFigures> {
         let replica = self.shared.running()?;

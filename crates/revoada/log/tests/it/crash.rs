@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use revoada_log::{Log, LogOptions, Poisoned};
 
-use crate::fault_disk::{Fault, FaultDisk};
+use revoada_log::testing::{Fault, FaultDisk};
 use crate::model::{Call, Model, calls};
 use crate::util::{all, dir, done, entry, inline, sync, threaded, wait};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use revoada_log::{DamagedEntry, Disk, Log, LogOptions, OpenError};
 
-use crate::fault_disk::FaultDisk;
+use revoada_log::testing::FaultDisk;
 use crate::model::Model;
 use crate::util::{all, dir, entry, inline, sync};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use revoada_log::{Log, LogOptions, OsDisk, STATE_BYTES_MAX};
 
-use crate::fault_disk::FaultDisk;
+use revoada_log::testing::FaultDisk;
 use crate::util::{all, dir, done, entry, eventually, inline, sync, threaded, wait};
 
 #[test]

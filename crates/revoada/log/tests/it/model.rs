@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use revoada_log::{Log, LogOptions};
 
-use crate::fault_disk::FaultDisk;
+use revoada_log::testing::FaultDisk;
 use crate::util::{all, dir, entry, inline, sync};
 
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use revoada_log::{
     chunk_hash,
 };
 
-use crate::fault_disk::{Fault, FaultDisk};
+use revoada_log::testing::{Fault, FaultDisk};
 
 fn dir() -> &'static Path {
     Path::new("/data/snapshots")

@@ -1,4 +1,5 @@
-//! A disk in memory that fails on demand and, at a power cut, keeps any subset of what wasn't synced.
+//! For tests and simulations: a disk in memory that fails on demand and, at a power cut, keeps any subset of what
+//! wasn't synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use revoada_log::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode};
 
 const SECTOR: usize = 512;
 
@@ -59,6 +60,7 @@ struct State {
     syncing: usize,
 }
 
+/// The disk; clones share it.
 #[derive(Clone, Default)]
 pub struct FaultDisk(Arc<(Mutex<State>, Condvar)>);
 
@@ -66,6 +68,7 @@ pub struct FaultDisk(Arc<(Mutex<State>, Condvar)>);
 pub struct Lottery(u64, u64);
 
 impl Lottery {
+    /// From a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -113,6 +116,38 @@ impl State {
     }
 }
 
+impl State {
+    /// Directories aren't part of the lottery: they are there, or not, as they were.
+    fn rename_dir(&mut self, from: &Path, to: &Path) {
+        let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| to.join(rest));
+        let dirs = std::mem::take(&mut self.dirs);
+        self.dirs = dirs.into_iter().map(|dir| moved(&dir).unwrap_or(dir)).collect();
+        for names in [&mut self.names, &mut self.durable_names] {
+            let all = std::mem::take(names);
+            *names = all
+                .into_iter()
+                .map(|(path, inode)| (moved(&path).unwrap_or(path), inode))
+                .collect();
+        }
+        for change in &mut self.dir_changes {
+            match change {
+                DirChange::Link(path, _) | DirChange::Unlink(path) => {
+                    if let Some(moved) = moved(path) {
+                        *path = moved;
+                    }
+                }
+                DirChange::Rename(a, b, _) => {
+                    for path in [a, b] {
+                        if let Some(moved) = moved(path) {
+                            *path = moved;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn cut_error(cut: bool) -> io::Result<()> {
     if cut {
         Err(io::Error::other("the power failed"))
@@ -122,14 +157,22 @@ fn cut_error(cut: bool) -> io::Result<()> {
 }
 
 impl FaultDisk {
+    /// An empty disk.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// From now on everything fails, closing included: what its users still hold in memory never gets here.
+    pub fn power_off(&self) {
+        self.0.0.lock().off = true;
+    }
+
+    /// From the `at`th changing operation on.
     pub fn set_fault(&self, at: u64, fault: Fault) {
         self.0.0.lock().fault = Some((at, fault));
     }
 
+    /// The disk works again.
     pub fn clear_fault(&self) {
         self.0.0.lock().fault = None;
     }
@@ -256,15 +299,18 @@ impl FaultDisk {
         Self(Arc::new((Mutex::new(copy), Condvar::new())))
     }
 
+    /// A file's content as it is read.
     pub fn read_file(&self, path: &Path) -> Vec<u8> {
         let state = self.0.0.lock();
         state.inodes[state.names[path]].cached.clone()
     }
 
+    /// All files.
     pub fn files(&self) -> Vec<PathBuf> {
         self.0.0.lock().names.keys().cloned().collect()
     }
 
+    /// As the trait.
     pub fn arc(&self) -> Arc<dyn Disk> {
         Arc::new(self.clone())
     }
@@ -272,7 +318,8 @@ impl FaultDisk {
 
 impl Disk for FaultDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.0.0.lock().dirs.insert(dir.to_owned());
+        let mut state = self.0.0.lock();
+        state.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
@@ -310,6 +357,10 @@ impl Disk for FaultDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.0.lock();
         let cut = state.op(false)?;
+        if state.dirs.contains(from) {
+            state.rename_dir(from, to);
+            return cut_error(cut);
+        }
         let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), inode);
         state
@@ -344,7 +395,8 @@ impl Disk for FaultDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.0.0.lock().names.contains_key(path))
+        let state = self.0.0.lock();
+        Ok(state.names.contains_key(path) || state.dirs.contains(path))
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
