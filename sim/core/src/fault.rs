@@ -10,7 +10,7 @@ use revoada_core::model::Model;
 use revoada_core::role::Role;
 use revoada_core::state::MeshState;
 
-use crate::rng::Rng;
+use sim_plan::Rng;
 
 /// One thing that happens to the cluster from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use revoada_core::model::{Happening, Model, TICK_MS};
 
 use crate::fault::{Bounds, Fault, any_formation, end_all, inflict};
 use crate::invariants::{self, Broken, Watch};
-use crate::rng::Rng;
+use sim_plan::Rng;
 
 /// How long peace may take to make the cluster whole, cool-downs not counted.
 const HEAL_MS: u64 = 60_000;

@@ -7,6 +7,5 @@
 pub mod fault;
 pub mod history;
 pub mod invariants;
-pub mod rng;
 
 pub use history::{Failure, Report, Setup, run};
