@@ -30,8 +30,8 @@ pub(crate) struct Context {
     pub info: RequestInfo,
     /// Who sends it.
     pub identity: Identity,
-    /// The store with the request's fence, if it has one.
-    pub fenced: Option<Arc<Storage>>,
+    /// The store as only this request uses it, if it does so otherwise than others.
+    pub bound: Option<Arc<Storage>>,
     /// The resource.
     pub resource: Arc<Resource>,
     /// Its headers.
@@ -49,7 +49,7 @@ pub(crate) struct Context {
 impl Context {
     /// The store.
     pub fn storage(&self) -> &Storage {
-        self.fenced.as_deref().unwrap_or(&self.server.storage)
+        self.bound.as_deref().unwrap_or(&self.server.storage)
     }
 
     /// Group and plural of the resource, for error texts.
@@ -120,7 +120,7 @@ impl Context {
             catalog: self.catalog.clone(),
             info: self.info.clone(),
             identity: self.identity.clone(),
-            fenced: self.fenced.clone(),
+            bound: self.bound.clone(),
             resource: self.resource.clone(),
             headers: HeaderMap::new(),
             output: self.output,

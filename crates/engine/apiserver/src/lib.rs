@@ -30,6 +30,7 @@ mod options;
 mod pipeline;
 mod query;
 mod random;
+pub mod repeat;
 mod request;
 mod respond;
 mod reviews;
@@ -57,6 +58,7 @@ pub use door::{
 };
 pub use heartbeat::{Heartbeat, Heartbeats, NoHeartbeats};
 pub use identity::{identity_from_headers, identity_to_headers};
+pub use repeat::Attempt;
 pub use router::{RemoteApi, RemoteError, Router, Target};
 pub use seal::{SealError, SealPolicy, Sealer};
 pub use server::{ApiServer, Deps, Options, VersionInfo};

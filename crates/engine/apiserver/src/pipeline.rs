@@ -11,6 +11,7 @@ use crate::body::{self, Body};
 use crate::context::Context;
 use crate::kinds::is_custom;
 use crate::negotiate::{self, Media};
+use crate::repeat::{self, Attempt, Course};
 use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::Status;
@@ -38,10 +39,20 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
     let media = negotiate::plain_output(request.headers(), true).unwrap_or(Media::Json);
     let label = server.metrics.label(&info);
     let in_flight = server.metrics.start(&info);
-    let mut response = match answer(server, &info, who, request).await {
-        Ok(response) => response,
-        Err(status) => error(&status, media),
+    let course = match request.extensions_mut().remove::<Attempt>() {
+        // First of all: an answer of any kind is true only once it is known what earlier attempts did.
+        Some(attempt) => repeat::begin(server, &info, attempt).await,
+        None => Ok(Course::Plain),
     };
+    let answered = match &course {
+        Ok(Course::HalfDone) => Err(Status::outcome_unknown(
+            "the member that it was forwarded to is gone, and it may be half done",
+        )),
+        Ok(course) => answer(server, &info, who, request, course).await,
+        Err(status) => Err(status.clone()),
+    };
+    let mut response = answered.unwrap_or_else(|status| error(&status, media));
+    repeat::finish(&course, &mut response);
     drop(in_flight);
     server.metrics.finish(label, response.status(), started.elapsed());
     if head {
@@ -71,6 +82,7 @@ async fn answer(
     info: &RequestInfo,
     who: Identity,
     mut request: Request<Body>,
+    course: &Course,
 ) -> Result<Response<Body>, Status> {
     let long = info.resource_request && info.verb == "watch";
     // Health is asked when the server is busiest: it always answers.
@@ -88,9 +100,9 @@ async fn answer(
         return nonresource::handle(server, info, request).await;
     }
     if long {
-        return dispatch(server, info, who, request).await;
+        return dispatch(server, info, who, request, course).await;
     }
-    match tokio::time::timeout(timeout, dispatch(server, info, who, request)).await {
+    match tokio::time::timeout(timeout, dispatch(server, info, who, request, course)).await {
         Ok(answer) => answer,
         Err(_) => Err(Status::timeout(&format!(
             "request did not complete within the requested timeout - {}s",
@@ -104,6 +116,7 @@ async fn dispatch(
     info: &RequestInfo,
     who: Identity,
     request: Request<Body>,
+    course: &Course,
 ) -> Result<Response<Body>, Status> {
     let catalog = server.catalog();
     let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
@@ -118,16 +131,18 @@ async fn dispatch(
     let pretty = info.query.bool("pretty");
     let list = collection && parts.method == Method::GET;
     let output = negotiate::object_output(&parts.headers, pretty, list, !is_custom(&resource))?;
-    let fenced = parts
-        .extensions
-        .get::<Fence>()
-        .map(|fence| Arc::new(server.storage.fenced(*fence)));
+    let fence = parts.extensions.get::<Fence>();
+    let storage = match course {
+        Course::Plain | Course::HalfDone => fence.map(|fence| server.storage.fenced(*fence)),
+        Course::Slots(slots) => Some(server.storage.in_slots(Arc::clone(slots))),
+        Course::Applied(applied) => Some(server.storage.replaying(applied.revision)),
+    };
     let context = Context {
         server: server.clone(),
         catalog,
         info: info.clone(),
         identity: who,
-        fenced,
+        bound: storage.map(Arc::new),
         resource,
         headers: parts.headers,
         output,
@@ -135,7 +150,10 @@ async fn dispatch(
         warnings: Mutex::default(),
         stale: Mutex::default(),
     };
-    let answered = verb(&context).await;
+    let answered = match course {
+        Course::Applied(applied) => repeat::answer(&context, applied).await,
+        Course::Plain | Course::Slots(_) | Course::HalfDone => verb(&context).await,
+    };
     let mut response = answered.unwrap_or_else(|status| error(&status, output.media));
     context.finish(&mut response);
     Ok(response)
@@ -159,7 +177,8 @@ fn check_scope(resource: &engenho_catalog::Resource, info: &RequestInfo) -> Resu
     Ok(())
 }
 
-async fn verb(context: &Context) -> Result<Response<Body>, Status> {
+/// Runs the verb of the request.
+pub(crate) async fn verb(context: &Context) -> Result<Response<Body>, Status> {
     let info = &context.info;
     if !info.subresource.is_empty() {
         return subresource::handle(context).await;

@@ -59,7 +59,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
 }
 
 /// The Scale of a workload.
-fn of(context: &Context, object: &Value) -> Value {
+pub(crate) fn of(context: &Context, object: &Value) -> Value {
     let mut meta = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {

@@ -6,12 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use engenho_catalog::Resource;
 use engenho_store::{
-    Compare, KeyRange, KeyValue, Op, OpResult, RangeRequest, RangeResponse, StoreClient, StoreError, Txn, WriteError,
+    Compare, KeyRange, KeyValue, Op, OpResult, RangeRequest, RangeResponse, Settled, StoreClient, StoreError, Txn,
+    TxnResponse, WriteError,
 };
 use revoada_core::MemberId;
+use revoada_core::command::RequestId;
 use revoada_core::consensus::ReadError;
 
 use crate::object::{self, Encoded};
+use crate::repeat::{SlotError, Slots};
 use crate::seal::{MAGIC, SealPolicy};
 use crate::status::Status;
 
@@ -64,6 +67,17 @@ pub enum WriteFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence(pub u64);
 
+/// How the writes of a request are done.
+#[derive(Clone)]
+enum Writes {
+    /// Each as a proposal of this member, with `Some` only in that term.
+    Proposed(Option<u64>),
+    /// In the slots of a forwarded request.
+    InSlots(Arc<Slots>),
+    /// Not at all: the one deletion was done at this revision, and what is read is as it was before.
+    Replayed(u64),
+}
+
 /// The store as the verbs use it.
 #[derive(Clone)]
 pub struct Storage {
@@ -71,7 +85,7 @@ pub struct Storage {
     seal: SealPolicy,
     timeout: Duration,
     member_name: MemberName,
-    fence: Option<u64>,
+    writes: Writes,
 }
 
 impl Storage {
@@ -82,16 +96,52 @@ impl Storage {
             seal,
             timeout,
             member_name,
-            fence: None,
+            writes: Writes::Proposed(None),
         }
     }
 
     /// The same, with writes that only the term of `fence` takes.
     pub fn fenced(&self, fence: Fence) -> Self {
-        Self {
-            fence: Some(fence.0),
-            ..self.clone()
-        }
+        self.writing(Writes::Proposed(Some(fence.0)))
+    }
+
+    /// The same, with writes in the slots of a forwarded request.
+    pub(crate) fn in_slots(&self, slots: Arc<Slots>) -> Self {
+        self.writing(Writes::InSlots(slots))
+    }
+
+    /// As it was before `revision`, which deleted something. A verb that runs on it does the same and writes nothing.
+    pub(crate) fn replaying(&self, revision: u64) -> Self {
+        self.writing(Writes::Replayed(revision))
+    }
+
+    fn writing(&self, writes: Writes) -> Self {
+        Self { writes, ..self.clone() }
+    }
+
+    /// What became of an id of a forwarded request, for good.
+    pub(crate) async fn settle(&self, request: RequestId) -> Result<Settled, WriteError> {
+        self.client.settle(request, self.timeout).await
+    }
+
+    /// Waits until this replica has applied a revision that is known to be committed.
+    pub(crate) async fn wait_for(&self, revision: u64) -> bool {
+        self.client.store.wait_revision(revision, self.timeout).await
+    }
+
+    /// A key as the write of `revision` left it, if this replica can still tell.
+    pub(crate) fn written_at(&self, key: &Bytes, revision: u64) -> Result<Option<KeyValue>, Status> {
+        let written = match self.client.store.get(key) {
+            Some(newest) if newest.mod_revision == revision => Some(newest),
+            _ => self.at(key.clone(), revision)?,
+        };
+        Ok(written.filter(|kv| kv.mod_revision == revision))
+    }
+
+    fn at(&self, key: Bytes, revision: u64) -> Result<Option<KeyValue>, Status> {
+        let request = RangeRequest::new(KeyRange::key(key)).at(revision);
+        let found = self.range(&request).map_err(|e| Status::unavailable(&e.to_string()))?;
+        Ok(found.kvs.into_iter().next())
     }
 
     /// The store client below.
@@ -156,11 +206,13 @@ impl Storage {
 
     /// The newest version of an object on this replica.
     pub fn get(&self, key: &str) -> Result<Option<Stored>, Status> {
-        self.client
-            .store
-            .get(key.as_bytes())
-            .map(|kv| self.open(&kv))
-            .transpose()
+        let found = match self.writes {
+            Writes::Replayed(revision) => {
+                self.at(Bytes::copy_from_slice(key.as_bytes()), revision.saturating_sub(1))?
+            }
+            Writes::Proposed(_) | Writes::InSlots(_) => self.client.store.get(key.as_bytes()),
+        };
+        found.map(|kv| self.open(&kv)).transpose()
     }
 
     /// Revision of the newest version of a key on this replica.
@@ -226,12 +278,22 @@ impl Storage {
         expected: u64,
         guard: Option<Guard>,
     ) -> Result<u64, WriteFailure> {
-        let op = self.put(resource, key, encoded).map_err(WriteFailure::Status)?;
-        self.change(key, vec![op], expected, guard).await
+        let mut ops = vec![self.put(resource, key, encoded).map_err(WriteFailure::Status)?];
+        if expected == 0 && matches!(self.writes, Writes::InSlots(_)) {
+            // A generated name is nowhere but in the answer.
+            ops.push(Op::Range(RangeRequest {
+                keys_only: true,
+                ..RangeRequest::new(KeyRange::key(key.to_owned()))
+            }));
+        }
+        self.change(key, ops, expected, guard).await
     }
 
     /// Deletes an object whose key must be at revision `expected`.
     pub async fn delete(&self, key: &str, expected: u64) -> Result<u64, WriteFailure> {
+        if let Writes::Replayed(revision) = self.writes {
+            return Ok(revision);
+        }
         self.change(key, vec![Op::delete(key.to_owned())], expected, None).await
     }
 
@@ -261,8 +323,7 @@ impl Storage {
             success: ops,
             failure: vec![Op::get(key.to_owned())],
         };
-        let response = self.client.txn(txn, self.fence, self.timeout).await;
-        let response = response.map_err(|e| WriteFailure::Status(self.write_status(e)))?;
+        let response = self.commit(txn).await.map_err(WriteFailure::Status)?;
         if response.succeeded {
             return Ok(response.revision);
         }
@@ -278,6 +339,26 @@ impl Storage {
             ))),
             None => Err(WriteFailure::Conflict(None)),
         }
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<TxnResponse, Status> {
+        let (client, timeout) = (&self.client, self.timeout);
+        let slots = match &self.writes {
+            Writes::Proposed(fence) => {
+                let response = client.txn(txn, *fence, timeout).await;
+                return response.map_err(|e| self.write_status(e));
+            }
+            Writes::InSlots(slots) => slots,
+            Writes::Replayed(_) => return Err(Status::unavailable("what was done cannot be told any more")),
+        };
+        // Before a slot is used: what is refused here was never proposed.
+        let txn = client.prepare(txn).map_err(|e| self.write_status(e.into()))?;
+        slots.propose(client, txn, timeout).await.map_err(|error| match error {
+            SlotError::Write(error) => self.write_status(error),
+            SlotError::Exhausted => Status::unavailable("the object changes too often"),
+            SlotError::Closed => Status::outcome_unknown("an earlier step of it was not answered"),
+            SlotError::Overtaken => Status::outcome_unknown("another member has taken the request over"),
+        })
     }
 
     fn write_status(&self, error: WriteError) -> Status {

@@ -137,8 +137,13 @@ pub(crate) async fn bind(context: &Context, name: &str, binding: &Value) -> Resu
         ))
     })
     .await?;
+    Ok(done(context))
+}
+
+/// The answer to a binding or an eviction.
+pub(crate) fn done(context: &Context) -> Response<Body> {
     let answer = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(context.plain(StatusCode::CREATED, &answer))
+    context.plain(StatusCode::CREATED, &answer)
 }
 
 fn set_condition(pod: &mut Value, condition: Value) {
@@ -180,8 +185,7 @@ async fn evict(context: &Context) -> Result<Response<Body>, Status> {
         check_budget(context, &pod)?;
     }
     delete::delete(context, name, &options).await?;
-    let answer = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(context.plain(StatusCode::CREATED, &answer))
+    Ok(done(context))
 }
 
 /// Refuses an eviction that the Pod's one budget doesn't allow.

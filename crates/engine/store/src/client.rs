@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use revoada_core::consensus::{Consensus, ProposeError, ReadError};
+use bytes::Bytes;
+use revoada_core::command::RequestId;
+use revoada_core::consensus::{Applied, Consensus, ProposeError, ReadError};
 
 use crate::command::{DecodeError, StoreCommand, Txn};
 use crate::response::{StoreError, StoreResponse, TxnResponse, decode_response};
@@ -31,6 +33,33 @@ pub enum WriteError {
     /// It was applied and the answer is one to another command.
     #[error("the answer to a committed write belongs to another command")]
     Mismatch,
+}
+
+/// A transaction that was checked and can be proposed under an id of the caller's, see [`StoreClient::txn_as`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedTxn(Bytes);
+
+/// What has become of an id under which a transaction may or may not have been proposed. It stays so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing was applied under it, and nothing will be.
+    Void,
+    /// A transaction whose compares did not hold, or which was refused: nothing was written.
+    Failed,
+    /// A transaction whose compares held.
+    Done(TxnResponse),
+}
+
+impl Settled {
+    fn of(response: Result<StoreResponse, StoreError>) -> Result<Self, WriteError> {
+        match response {
+            // Only the transaction that settles an id has no steps at all.
+            Ok(StoreResponse::Txn(txn)) if txn.succeeded && txn.results.is_empty() => Ok(Self::Void),
+            Ok(StoreResponse::Txn(txn)) if txn.succeeded => Ok(Self::Done(txn)),
+            Ok(StoreResponse::Txn(_)) | Err(_) => Ok(Self::Failed),
+            Ok(_) => Err(WriteError::Mismatch),
+        }
+    }
 }
 
 /// The store and the way to write to it.
@@ -70,13 +99,53 @@ impl StoreClient {
         fence: Option<u64>,
         deadline: Duration,
     ) -> Result<StoreResponse, WriteError> {
-        command.validate(self.ops_max)?;
-        let payload = command.encode().map_err(|error| StoreError::BadCommand {
-            reason: error.to_string(),
-        })?;
+        let payload = self.encode(command)?;
         let applied = self.consensus.propose(payload, fence, deadline).await?;
-        let response = decode_response(&applied.response).map_err(|source| WriteError::Answer { source })?;
-        Ok(response?)
+        Ok(response_of(&applied)??)
+    }
+
+    fn encode(&self, command: &StoreCommand) -> Result<Bytes, StoreError> {
+        command.validate(self.ops_max)?;
+        command.encode().map_err(|error| StoreError::BadCommand {
+            reason: error.to_string(),
+        })
+    }
+
+    /// Checks a transaction and makes it ready for [`StoreClient::txn_as`]. It must do something if its
+    /// compares hold: one that does nothing is what [`StoreClient::settle`] proposes.
+    pub fn prepare(&self, txn: Txn) -> Result<PreparedTxn, StoreError> {
+        if txn.success.is_empty() {
+            return Err(StoreError::BadCommand {
+                reason: "a transaction under a chosen id must do something".into(),
+            });
+        }
+        self.encode(&StoreCommand::Txn(txn)).map(PreparedTxn)
+    }
+
+    /// Commits a transaction under an id that somebody else chose and may settle, see [`StoreClient::settle`]: `None`
+    /// if it was settled before, and then the transaction is never applied. A [`WriteError::Store`] comes from the
+    /// log: the id is used up, and nothing was written.
+    pub async fn txn_as(
+        &self,
+        request: RequestId,
+        txn: PreparedTxn,
+        deadline: Duration,
+    ) -> Result<Option<TxnResponse>, WriteError> {
+        let applied = self.consensus.propose_as(request, txn.0, deadline).await?;
+        match response_of(&applied)?? {
+            StoreResponse::Txn(txn) if txn.succeeded && txn.results.is_empty() => Ok(None),
+            StoreResponse::Txn(txn) => Ok(Some(txn)),
+            _ => Err(WriteError::Mismatch),
+        }
+    }
+
+    /// Finds out what was applied under an id, and if nothing was sees to it that nothing ever will be: it proposes
+    /// a transaction of no steps under that very id. Whichever comes first in the log has the id; every replica and
+    /// every later call give the same answer.
+    pub async fn settle(&self, request: RequestId, deadline: Duration) -> Result<Settled, WriteError> {
+        let payload = self.encode(&StoreCommand::Txn(Txn::default()))?;
+        let applied = self.consensus.propose_as(request, payload, deadline).await?;
+        Settled::of(response_of(&applied)?)
     }
 
     /// Returns once this replica's store has everything that was committed before the call.
@@ -124,6 +193,10 @@ impl StoreClient {
             _ => Err(WriteError::Mismatch),
         }
     }
+}
+
+fn response_of(applied: &Applied) -> Result<Result<StoreResponse, StoreError>, WriteError> {
+    decode_response(&applied.response).map_err(|source| WriteError::Answer { source })
 }
 
 #[cfg(test)]
@@ -181,6 +254,39 @@ mod tests {
             }
             .into())
         );
+    }
+
+    #[tokio::test]
+    async fn an_id_is_settled_once_and_for_all() {
+        let client = testing::client();
+        let id = |seq| RequestId {
+            origin: revoada_core::MemberId([1; 32]),
+            boot: 1,
+            seq,
+        };
+        let create = |value: &str| {
+            let txn = Txn {
+                compares: vec![Compare::absent("k")],
+                success: vec![Op::put("k", value.to_owned())],
+                failure: vec![],
+            };
+            client.prepare(txn).unwrap()
+        };
+        let done = client.txn_as(id(1), create("a"), SECOND).await.unwrap().unwrap();
+        assert!(done.succeeded);
+        assert_eq!(client.txn_as(id(1), create("b"), SECOND).await, Ok(Some(done.clone())));
+        assert_eq!(client.settle(id(1), SECOND).await, Ok(Settled::Done(done)));
+
+        let failed = client.txn_as(id(2), create("b"), SECOND).await.unwrap().unwrap();
+        assert!(!failed.succeeded);
+        assert_eq!(client.settle(id(2), SECOND).await, Ok(Settled::Failed));
+
+        client.txn(write(vec![Op::delete("k")]), None, SECOND).await.unwrap();
+        assert_eq!(client.settle(id(3), SECOND).await, Ok(Settled::Void));
+        assert_eq!(client.settle(id(3), SECOND).await, Ok(Settled::Void));
+        assert_eq!(client.txn_as(id(3), create("late"), SECOND).await, Ok(None));
+        assert_eq!(client.store.get(b"k"), None);
+        assert!(client.prepare(Txn::default()).is_err());
     }
 
     #[tokio::test]

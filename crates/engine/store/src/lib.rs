@@ -21,7 +21,7 @@ pub mod testing;
 mod txn;
 mod watch;
 
-pub use client::{StoreClient, WriteError};
+pub use client::{PreparedTxn, Settled, StoreClient, WriteError};
 pub use command::{Compare, CompareResult, CompareTarget, DecodeError, Op, StoreCommand, Txn, splice_revision};
 pub use compaction::{COMPACTION_WINDOW, RevisionSample, RevisionSamples, plan_compaction};
 pub use lease::{LeaseClock, LeaseInfo};

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use revoada_core::command::RequestId;
 use revoada_core::consensus::{
     Application, Applied, BoxFuture, Consensus, ConsensusStatus, LogPosition, ProposeError, ReadError,
 };
+use revoada_core::dedupe::{Dedupe, Lookup};
 
 use crate::client::StoreClient;
 use crate::store::{Store, StoreOptions};
@@ -17,6 +19,7 @@ use crate::store::{Store, StoreOptions};
 pub struct SingleNode {
     application: Arc<dyn Application>,
     index: Mutex<u64>,
+    dedupe: Mutex<Dedupe>,
     term: AtomicU64,
     failure: Mutex<Option<ProposeError>>,
 }
@@ -27,6 +30,7 @@ impl SingleNode {
         Arc::new(Self {
             application,
             index: Mutex::new(0),
+            dedupe: Mutex::default(),
             term: AtomicU64::new(1),
             failure: Mutex::new(None),
         })
@@ -62,6 +66,41 @@ impl Consensus for SingleNode {
             *index += 1;
             let response = self.application.apply(LogPosition { index: *index, term }, &payload);
             self.application.applied(*index);
+            Ok(Applied {
+                index: *index,
+                response,
+            })
+        })
+    }
+
+    fn propose_as(
+        &self,
+        request: RequestId,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        Box::pin(async move {
+            if let Some(failure) = self.failure.lock().clone() {
+                return Err(failure);
+            }
+            let mut dedupe = self.dedupe.lock();
+            let mut index = self.index.lock();
+            *index += 1;
+            let response = match dedupe.lookup(&request) {
+                Lookup::Duplicate(response) => response,
+                Lookup::TooOld => {
+                    return Err(ProposeError::Unknown {
+                        waited_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+                    });
+                }
+                Lookup::New => {
+                    let term = self.term.load(Ordering::SeqCst);
+                    let response = self.application.apply(LogPosition { index: *index, term }, &payload);
+                    self.application.applied(*index);
+                    dedupe.record(&request, response.clone());
+                    response
+                }
+            };
             Ok(Applied {
                 index: *index,
                 response,

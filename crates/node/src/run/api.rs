@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
 use engenho_engine::apiserver::body::{self, ReadBodyError};
+use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
-    ApiServer, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError, SealPolicy,
-    Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers, serve_stream,
+    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError,
+    SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers,
+    serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
@@ -26,6 +28,7 @@ use revoada_core::MemberId;
 use revoada_core::consensus::Application;
 use revoada_core::view::Liveness;
 use revoada_mesh::StreamClass;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::material::{Opened, Vault};
@@ -35,6 +38,16 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How often a forwarded request looks whether its target still lives.
 const LIFE_CHECK: Duration = Duration::from_millis(250);
+
+/// How long after its arrival a write may be sent to yet another replica.
+const REPEAT_WITHIN: Duration = Duration::from_secs(20);
+
+/// Pause before all replicas are asked once more.
+const REPEAT_PAUSE: Duration = Duration::from_millis(250);
+
+/// Writes forwarded at once: half of what the exactly-once table remembers of this member, so that a slow one is not
+/// forgotten while others pass it by.
+const WRITES_MAX: usize = revoada_core::dedupe::WINDOW_MAX / 2;
 
 /// Marks an answer of a member that did not even look at the request.
 const NO_REPLICA: HeaderName = HeaderName::from_static("x-engenho-no-replica");
@@ -325,6 +338,7 @@ impl Router for Gate {
 pub struct MeshApi {
     member: Member,
     sessions: Mutex<HashMap<MemberId, SendRequest<Body>>>,
+    writes: Semaphore,
 }
 
 impl MeshApi {
@@ -333,6 +347,7 @@ impl MeshApi {
         Self {
             member,
             sessions: Mutex::default(),
+            writes: Semaphore::new(WRITES_MAX),
         }
     }
 
@@ -444,17 +459,13 @@ impl MeshApi {
 #[async_trait::async_trait]
 impl RemoteApi for MeshApi {
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, RemoteError> {
-        let (reason, missing) = self.nobody();
-        let mut last = RemoteError::Nobody { reason, missing };
         let (parts, body) = request.into_parts();
-        // Kept, so that a member that surely did not execute the request can be followed by the next one.
+        // Kept, so that the request can be sent to another member.
         let body = match body::read(body, BODY_BYTES_MAX).await {
             Ok(body) => body,
             Err(ReadBodyError::TooLarge { .. }) => return Ok(Status::too_large().into_response()),
             Err(error) => return Ok(Status::bad_request(error.to_string()).into_response()),
         };
-        // A read may be asked of the next member whatever became of it.
-        let repeatable = matches!(parts.method, Method::GET | Method::HEAD);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let uri: http::Uri = match format!("http://member.mesh{path}").parse() {
             Ok(uri) => uri,
@@ -465,49 +476,152 @@ impl RemoteApi for MeshApi {
                 });
             }
         };
-        for peer in self.candidates() {
-            let session = match self.session(peer).await {
-                Ok(session) => session,
-                Err(reason) => {
-                    last = RemoteError::Unreachable {
-                        member: member_name(&self.member, &peer),
-                        reason,
-                    };
-                    continue;
-                }
-            };
-            let mut request = Request::new(body::full(body.clone()));
-            *request.method_mut() = parts.method.clone();
-            *request.headers_mut() = parts.headers.clone();
-            *request.uri_mut() = uri.clone();
-            // Names of one connection's transport, not of the request.
-            for name in [
-                header::HOST,
-                header::CONNECTION,
-                header::TRANSFER_ENCODING,
-                header::UPGRADE,
-            ] {
-                request.headers_mut().remove(name);
+        let outgoing = Outgoing::new(parts, uri, body);
+        if matches!(outgoing.parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            self.send_read(&outgoing).await
+        } else {
+            self.send_write(&outgoing).await
+        }
+    }
+}
+
+/// A request that is forwarded, perhaps more than once.
+struct Outgoing {
+    parts: http::request::Parts,
+    body: bytes::Bytes,
+}
+
+impl Outgoing {
+    fn new(mut parts: http::request::Parts, uri: http::Uri, body: bytes::Bytes) -> Self {
+        // Names of one connection's transport, not of the request.
+        for name in [
+            header::HOST,
+            header::CONNECTION,
+            header::TRANSFER_ENCODING,
+            header::UPGRADE,
+        ] {
+            parts.headers.remove(name);
+        }
+        parts.uri = uri;
+        Self { parts, body }
+    }
+
+    fn request(&self, attempt: Option<Attempt>) -> Request<Body> {
+        let mut request = Request::new(body::full(self.body.clone()));
+        *request.method_mut() = self.parts.method.clone();
+        *request.headers_mut() = self.parts.headers.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        if let Some(attempt) = attempt {
+            attempt.to_headers(request.headers_mut());
+        }
+        request
+    }
+}
+
+/// How sending a request to one member ended.
+enum Sent {
+    /// With its answer.
+    Answered(Response<Body>),
+    /// It does not know whether it did what was asked; this is what it says.
+    Unclear(Response<Body>),
+    /// It surely did nothing.
+    Refused(RemoteError),
+    /// No answer: it may have done what was asked.
+    Broken(RemoteError),
+}
+
+impl MeshApi {
+    async fn send_to(&self, peer: MemberId, request: Request<Body>) -> Sent {
+        let unreachable = |reason| {
+            Sent::Refused(RemoteError::Unreachable {
+                member: member_name(&self.member, &peer),
+                reason,
+            })
+        };
+        let session = match self.session(peer).await {
+            Ok(session) => session,
+            Err(reason) => return unreachable(reason),
+        };
+        match self.exchange(peer, session, request).await {
+            Ok(response) if response.headers().contains_key(NO_REPLICA) => {
+                unreachable("it has no replica any more".into())
             }
-            match self.exchange(peer, session, request).await {
-                Ok(response) if response.headers().contains_key(NO_REPLICA) => {
-                    last = RemoteError::Unreachable {
-                        member: member_name(&self.member, &peer),
-                        reason: "it has no replica any more".into(),
-                    };
+            Ok(mut response) => {
+                if take_unclear(response.headers_mut()) {
+                    Sent::Unclear(response)
+                } else {
+                    Sent::Answered(response)
                 }
-                Ok(response) => return Ok(response),
-                Err(error) if repeatable => last = error,
-                Err(error) => return Err(error),
+            }
+            Err(error) => Sent::Broken(error),
+        }
+    }
+
+    /// A read is asked of the next member whatever became of it.
+    async fn send_read(&self, outgoing: &Outgoing) -> Result<Response<Body>, RemoteError> {
+        let (reason, missing) = self.nobody();
+        let mut last = RemoteError::Nobody { reason, missing };
+        for peer in self.candidates() {
+            match self.send_to(peer, outgoing.request(None)).await {
+                Sent::Answered(response) | Sent::Unclear(response) => return Ok(response),
+                Sent::Refused(error) | Sent::Broken(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// A write goes to the next member as the next attempt under the same numbers: the replicas make one write of all
+    /// attempts, see [`engenho_engine::apiserver::repeat`]. Each number of an attempt is sent to one member only.
+    async fn send_write(&self, outgoing: &Outgoing) -> Result<Response<Body>, RemoteError> {
+        let (reason, missing) = self.nobody();
+        let mut last = RemoteError::Nobody { reason, missing };
+        let Ok(Ok(_permit)) = tokio::time::timeout(HEAD_DEADLINE, self.writes.acquire()).await else {
+            return Ok(Status::too_many_requests().into_response());
+        };
+        let started = tokio::time::Instant::now();
+        let first = Attempt::first(self.member.reserve_requests(Attempt::NUMBERS));
+        let mut next = Some(first);
+        // What is known of the attempts that may have done something.
+        let mut unclear: Option<Result<Response<Body>, RemoteError>> = None;
+        loop {
+            for peer in self.candidates() {
+                let Some(attempt) = next else { break };
+                if unclear.is_some() && started.elapsed() > REPEAT_WITHIN {
+                    next = None;
+                    break;
+                }
+                match self.send_to(peer, outgoing.request(Some(attempt))).await {
+                    Sent::Answered(response) => return Ok(response),
+                    Sent::Refused(error) => {
+                        last = error;
+                        continue;
+                    }
+                    Sent::Unclear(response) => unclear = Some(Ok(response)),
+                    Sent::Broken(error) => {
+                        tracing::debug!(%error, "a forwarded write goes to the next replica");
+                        unclear = Some(Err(error));
+                    }
+                }
+                next = attempt.next();
+            }
+            // Nothing was done: the client may as well try again itself.
+            let Some(found) = unclear else { return Err(last) };
+            if next.is_none() || started.elapsed() > REPEAT_WITHIN {
+                return found;
+            }
+            unclear = Some(found);
+            tokio::time::sleep(REPEAT_PAUSE).await;
+        }
     }
 }
 
 /// Serves requests that other members forward: their sender was authenticated at that member's door.
 #[derive(Clone)]
-struct Forwarded(Arc<Local>);
+struct Forwarded {
+    local: Arc<Local>,
+    /// Who sends them.
+    peer: MemberId,
+}
 
 impl tower::Service<Request<Body>> for Forwarded {
     type Response = Response<Body>;
@@ -519,13 +633,19 @@ impl tower::Service<Request<Body>> for Forwarded {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let server = self.0.server();
+        let server = self.local.server();
+        let peer = self.peer;
         Box::pin(async move {
             let Some(server) = server else {
                 let mut refused = Status::unavailable("this member has no replica any more").into_response();
                 refused.headers_mut().insert(NO_REPLICA, HeaderValue::from_static("1"));
                 return Ok(refused);
             };
+            match Attempt::from_headers(request.headers_mut(), peer) {
+                Ok(Some(attempt)) => drop(request.extensions_mut().insert(attempt)),
+                Ok(None) => {}
+                Err(error) => return Ok(Status::bad_request(error.to_string()).into_response()),
+            }
             if let Some(identity) = identity_from_headers(request.headers_mut()) {
                 request.extensions_mut().insert(identity);
             }
@@ -548,7 +668,10 @@ pub async fn serve_forwarded(member: Member, local: Arc<Local>, stop: Cancellati
         if class != StreamClass::Api {
             continue;
         }
-        let service = Forwarded(Arc::clone(&local));
+        let service = Forwarded {
+            local: Arc::clone(&local),
+            peer,
+        };
         let stop = stop.clone();
         member.spawn(async move {
             if let Err(error) = serve_stream(stream, service, &ServeOptions::default(), stop).await {

@@ -6,6 +6,7 @@
 mod bad_input;
 mod clock;
 mod five;
+mod forwarding;
 mod kubectl;
 mod nine;
 mod one;

@@ -26,8 +26,19 @@ pub struct RequestId {
     pub origin: MemberId,
     /// Which run of that member: larger than in every earlier run (a persisted counter, or its start time).
     pub boot: u64,
-    /// Number of the request within the run, ascending from 1.
+    /// Number of the request within the run, ascending from 1. Numbers may be left out.
     pub seq: u64,
+}
+
+impl RequestId {
+    /// The id that stands `count` numbers after this one.
+    #[must_use]
+    pub const fn after(self, count: u64) -> Self {
+        Self {
+            seq: self.seq.saturating_add(count),
+            ..self
+        }
+    }
 }
 
 /// One log entry.

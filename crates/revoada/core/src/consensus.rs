@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::command::RequestId;
 use crate::id::MemberId;
 
 /// A boxed future, so that the traits stay object-safe and free of any runtime.
@@ -111,6 +112,17 @@ pub trait Consensus: Send + Sync + 'static {
         &self,
         payload: Bytes,
         fence: Option<u64>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+
+    /// Like [`Consensus::propose`], under an id that somebody else chose: the payload is applied unless one was
+    /// under the same id, wherever that was proposed. The response is that of the payload that was applied *first*,
+    /// so the caller must be able to tell it from its own. [`ProposeError::Unknown`] also if the id is older than
+    /// what is remembered of its origin.
+    fn propose_as(
+        &self,
+        request: RequestId,
+        payload: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
 

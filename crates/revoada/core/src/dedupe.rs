@@ -2,6 +2,11 @@
 //!
 //! A proposer that gets no answer proposes again under the same [`RequestId`]; the state machine then finds the
 //! first answer here. Part of the replicated state: same entries, same table, on every replica.
+//!
+//! The table holds the [`WINDOW_MAX`] highest numbers of an origin that were *applied*, so numbers that are skipped or
+//! never used cost nothing, and it does not matter which member proposed them or in which order. An id is forgotten
+//! only when that many higher ones of the same origin were applied; from then on it is [`Lookup::TooOld`], whether it
+//! was applied or not: in doubt nothing is applied twice. An origin therefore keeps fewer than that under way at once.
 
 use std::collections::BTreeMap;
 
@@ -135,6 +140,24 @@ mod tests {
         assert_eq!(table.lookup(&request(1, 88)), Lookup::TooOld);
         assert_eq!(table.lookup(&request(1, 601)), Lookup::New);
         assert_eq!(Dedupe::decode(&table.encode().unwrap()), Ok(table));
+    }
+
+    #[test]
+    fn numbers_that_are_never_used_cost_nothing() {
+        let mut table = Dedupe::default();
+        let blocks = WINDOW_MAX as u64;
+        for block in 0..blocks {
+            assert_eq!(table.lookup(&request(1, block * 64 + 1)), Lookup::New);
+            table.record(&request(1, block * 64 + 1), "first".into());
+        }
+        // The first block is whole, and in all of them the other numbers may still be used.
+        assert_eq!(table.lookup(&request(1, 1)), Lookup::Duplicate("first".into()));
+        for block in 0..blocks {
+            assert_eq!(table.lookup(&request(1, block * 64 + 2)), Lookup::New);
+        }
+        table.record(&request(1, 2), "second".into());
+        assert_eq!(table.lookup(&request(1, 1)), Lookup::TooOld);
+        assert_eq!(table.lookup(&request(1, 2)), Lookup::Duplicate("second".into()));
     }
 
     #[test]

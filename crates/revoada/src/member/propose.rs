@@ -2,6 +2,7 @@
 //!
 //! Every proposal carries a request id, so it is retried freely: applied once, whoever saw it first.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use openraft::Instant as _;
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use revoada_core::MemberId;
-use revoada_core::command::{CodecError, Command, MeshCommand};
+use revoada_core::command::{CodecError, Command, MeshCommand, RequestId};
 use revoada_core::consensus::{Applied, BoxFuture, Consensus, ConsensusStatus, ProposeError, ReadError};
 use revoada_core::state::MeshOutcome;
 use tokio::time::Instant;
 
-use super::Shared;
+use super::{Member, Shared};
 use crate::raft::codec;
 use crate::raft::machine::Reply;
 use crate::raft::replica::Replica;
@@ -62,6 +63,18 @@ impl ConsensusHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let bound = shared.running().as_ref().map(Arc::downgrade);
         Self { shared, bound }
+    }
+}
+
+impl Member {
+    /// Sets `count` request numbers of this member aside, for requests that others propose in its name: the first of
+    /// them. They are shared with its own proposals, so it keeps few under way: see [`revoada_core::dedupe`].
+    pub fn reserve_requests(&self, count: u64) -> RequestId {
+        RequestId {
+            origin: self.shared.me,
+            boot: self.shared.boot,
+            seq: self.shared.sequence.fetch_add(count, Ordering::Relaxed),
+        }
     }
 }
 
@@ -339,6 +352,44 @@ pub(crate) fn wire_id(id: Option<MemberId>) -> Bytes {
     id.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes()))
 }
 
+impl Shared {
+    async fn propose_app(
+        &self,
+        request: RequestId,
+        payload: Bytes,
+        fence: Option<u64>,
+        deadline: Duration,
+    ) -> Result<Applied, ProposeError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(ProposeError::TooLarge {
+                bytes: payload.len(),
+                bytes_max: PAYLOAD_BYTES_MAX,
+            });
+        }
+        let command = Command::App {
+            request,
+            fence,
+            payload,
+        };
+        let (index, answer) = self
+            .propose_encoded(command.encode().map_err(encoding)?, deadline)
+            .await?;
+        match codec::decode::<Reply>("answer", &answer) {
+            Ok(Reply::App(response)) => Ok(Applied { index, response }),
+            Ok(Reply::Fenced { fence, term }) => Err(ProposeError::Fenced { fence, term }),
+            Ok(Reply::TooOld) => Err(ProposeError::Unknown {
+                waited_ms: deadline.as_millis() as u64,
+            }),
+            Ok(other) => Err(ProposeError::Halted {
+                reason: format!("the state machine answered {other:?}"),
+            }),
+            Err(error) => Err(ProposeError::Halted {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
 impl Consensus for ConsensusHandle {
     fn propose(
         &self,
@@ -346,37 +397,17 @@ impl Consensus for ConsensusHandle {
         fence: Option<u64>,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
-        Box::pin(async move {
-            if payload.len() > PAYLOAD_BYTES_MAX {
-                return Err(ProposeError::TooLarge {
-                    bytes: payload.len(),
-                    bytes_max: PAYLOAD_BYTES_MAX,
-                });
-            }
-            let request = self.shared.next_request();
-            let command = Command::App {
-                request,
-                fence,
-                payload,
-            };
-            let (index, answer) = self
-                .shared
-                .propose_encoded(command.encode().map_err(encoding)?, deadline)
-                .await?;
-            match codec::decode::<Reply>("answer", &answer) {
-                Ok(Reply::App(response)) => Ok(Applied { index, response }),
-                Ok(Reply::Fenced { fence, term }) => Err(ProposeError::Fenced { fence, term }),
-                Ok(Reply::TooOld) => Err(ProposeError::Unknown {
-                    waited_ms: deadline.as_millis() as u64,
-                }),
-                Ok(other) => Err(ProposeError::Halted {
-                    reason: format!("the state machine answered {other:?}"),
-                }),
-                Err(error) => Err(ProposeError::Halted {
-                    reason: error.to_string(),
-                }),
-            }
-        })
+        let request = self.shared.next_request();
+        Box::pin(self.shared.propose_app(request, payload, fence, deadline))
+    }
+
+    fn propose_as(
+        &self,
+        request: RequestId,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        Box::pin(self.shared.propose_app(request, payload, None, deadline))
     }
 
     fn read_index(&self, deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>> {

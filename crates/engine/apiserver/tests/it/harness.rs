@@ -12,6 +12,7 @@ use engenho_store::testing::SingleNode;
 use engenho_store::{Store, StoreClient, StoreOptions};
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use revoada_core::consensus::Consensus;
 use revoada_core::env::{Clock, Entropy};
 use serde_json::Value;
 
@@ -88,19 +89,7 @@ impl World {
         let history = tempfile::tempdir().expect("a folder");
         let store = Store::open(StoreOptions::with_history(history.path()));
         let consensus = SingleNode::new(store.clone());
-        let deps = Deps {
-            store: StoreClient::new(store.clone(), consensus.clone()),
-            clock: Arc::new(Fixed),
-            entropy: Arc::new(Counting::default()),
-            authorizer: Arc::new(StoreAuthorizer::new(store.clone())),
-            heartbeats: Arc::new(OneNode),
-            seal: SealPolicy::secrets(Arc::new(Flip)),
-            tokens: None,
-            member_name: Arc::new(|_| "web-2".into()),
-            version: VersionInfo::new("v1.34.0+t".into(), "c".into(), "clean", "d".into(), "r".into()),
-            options,
-        };
-        let api = ApiServer::new(deps);
+        let api = ApiServer::new(deps(StoreClient::new(store.clone(), consensus.clone()), options));
         assert!(bootstrap(&api, None).await.expect("boots") > 100);
         Self {
             api,
@@ -108,6 +97,14 @@ impl World {
             consensus,
             _history: history,
         }
+    }
+
+    /// Another server over the same store, which proposes through `consensus`.
+    pub fn server(&self, consensus: Arc<dyn Consensus>) -> ApiServer {
+        ApiServer::new(deps(
+            StoreClient::new(self.store.clone(), consensus),
+            Options::default(),
+        ))
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -124,6 +121,21 @@ impl World {
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
         (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+}
+
+fn deps(store: StoreClient, options: Options) -> Deps {
+    Deps {
+        clock: Arc::new(Fixed),
+        entropy: Arc::new(Counting::default()),
+        authorizer: Arc::new(StoreAuthorizer::new(store.store.clone())),
+        store,
+        heartbeats: Arc::new(OneNode),
+        seal: SealPolicy::secrets(Arc::new(Flip)),
+        tokens: None,
+        member_name: Arc::new(|_| "web-2".into()),
+        version: VersionInfo::new("v1.34.0+t".into(), "c".into(), "clean", "d".into(), "r".into()),
+        options,
     }
 }
 

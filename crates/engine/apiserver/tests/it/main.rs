@@ -6,4 +6,5 @@ mod harness;
 mod objects;
 mod protobuf;
 mod reading;
+mod repeating;
 mod watching;
