@@ -107,7 +107,7 @@ pub fn inflict(fault: Fault, model: &mut Model, rng: &mut Rng, bounds: Bounds) -
     };
     match fault {
         Fault::Kill => {
-            let id = *rng.pick(&up(model, true))?;
+            let id = victim(model, rng, &up(model, true))?;
             model.set_up(&id, false);
             Some(format!("kill {}", name(model, &id)))
         }
@@ -156,20 +156,20 @@ pub fn inflict(fault: Fault, model: &mut Model, rng: &mut Rng, bounds: Bounds) -
             (!cut.is_empty()).then(|| "heal".to_owned())
         }
         Fault::Slow => {
-            let id = *rng.pick(&here)?;
+            let id = victim(model, rng, &here)?;
             let entries = if rng.chance(50) { 0 } else { rng.between(1, 50) };
             model.nodes.get_mut(&id)?.catch_up = entries;
             Some(format!("{} receives {entries} entries a tick", name(model, &id)))
         }
         Fault::Disk => {
-            let id = *rng.pick(&here)?;
+            let id = victim(model, rng, &here)?;
             let node = model.nodes.get_mut(&id)?;
             node.storage_ok = !node.storage_ok;
             let what = if node.storage_ok { "is repaired" } else { "fails" };
             Some(format!("the disk of {} {what}", node.name))
         }
         Fault::Hold => {
-            let member = *rng.pick(&here)?;
+            let member = victim(model, rng, &here)?;
             let witness = model.state()?.member(&member)?.witness;
             let voter = if witness { Role::Witness } else { Role::Voter };
             let standby = if witness { Role::Worker } else { Role::Standby };
@@ -285,6 +285,17 @@ pub fn any_formation(rng: &mut Rng) -> Formation {
         standbys: rng.pick(&standbys).copied().flatten(),
         ..Formation::default()
     }
+}
+
+/// One of several; among many mostly one with a replica, as what befalls the others concerns nobody.
+fn victim(model: &Model, rng: &mut Rng, of: &[MemberId]) -> Option<MemberId> {
+    if of.len() > 12 && rng.chance(60) {
+        let replicas: Vec<_> = of.iter().filter(|id| model.raft.config.contains(id)).collect();
+        if let Some(id) = rng.pick(&replicas) {
+            return Some(**id);
+        }
+    }
+    rng.pick(of).copied()
 }
 
 fn admitted(model: &Model) -> Vec<MemberId> {

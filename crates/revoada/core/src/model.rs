@@ -321,7 +321,8 @@ impl Model {
     /// What the leader would plan from now.
     pub fn view(&self, leader: MemberId) -> Option<View> {
         let state = self.nodes.get(&leader)?.replica.as_ref()?;
-        let observe = |id: &MemberId| self.observe(&leader, id);
+        let side = self.nodes.get(&leader)?.side;
+        let observe = |id: &MemberId| self.observe(side, id);
         Some(View::new(
             state,
             leader,
@@ -337,11 +338,12 @@ impl Model {
         UNIX_START_MS + self.now_ms
     }
 
-    fn observe(&self, leader: &MemberId, id: &MemberId) -> Observation {
+    /// What a leader on that side of the network observes of a member.
+    fn observe(&self, side: u8, id: &MemberId) -> Observation {
         let Some(node) = self.nodes.get(id) else {
             return Observation::default();
         };
-        let reachable = node.up && self.nodes.get(leader).is_some_and(|leader| leader.side == node.side);
+        let reachable = node.up && node.side == side;
         let lost_ms = self.now_ms - node.changed_ms;
         let liveness = match reachable {
             true => Liveness::Alive {

@@ -289,7 +289,7 @@ impl<'a> Planner<'a> {
             .filter(|(_, member)| damper == Damper::Ignored || !self.is_cooling(member))
             .map(|(id, member)| (*id, member))
             .collect();
-        fit.sort_by_key(|(id, member)| {
+        fit.sort_by_cached_key(|(id, member)| {
             let ready = member.role == Role::Standby && self.is_caught_up(member);
             (
                 // When a seat has to change hands now, who can take it now goes first.

@@ -48,8 +48,13 @@ impl Replacement {
 /// Whether a leader with a quorum sees a dead voter and a fit spare, and the number of voters is not to shrink.
 fn is_due(model: &Model) -> bool {
     let Some(leader) = model.raft.leader else { return false };
+    // Mostly every voter is there: no need to look closer.
+    let live = model.reach(&leader);
+    if model.raft.config.voters.is_subset(&live) || !model.raft.has_quorum(&live) {
+        return false;
+    }
     let Some(view) = model.view(leader) else { return false };
-    if view.members.values().any(|member| member.witness) || !model.raft.has_quorum(&model.reach(&leader)) {
+    if view.members.values().any(|member| member.witness) {
         return false;
     }
     let target = view.formation.resolve(view.eligible());
