@@ -188,7 +188,6 @@ async fn attempt(
         name_is_explicit: intent.name.is_explicit,
         witness: intent.witness || intent.ticket.witness,
         version: intent.version.clone(),
-        addresses: Vec::new(),
         unix_ms: now_ms,
     };
     let reply = client

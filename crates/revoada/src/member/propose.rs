@@ -55,7 +55,7 @@ pub(crate) enum Attempt {
     Elsewhere(Option<MemberId>),
     /// The leader has lost its majority: nothing was appended.
     NoQuorum,
-    /// Try again: no answer, or a broken one.
+    /// Try again: no answer, or a broken one. It may have been appended.
     Again(String),
 }
 
@@ -118,13 +118,16 @@ impl Shared {
         let started = Instant::now();
         // More at once than the exactly-once table remembers, and a slow retry could not be told from a lost one.
         let Ok(Ok(_permit)) = tokio::time::timeout(deadline, self.proposals.acquire()).await else {
-            return Err(self.no_answer(started));
+            return Err(self.no_answer(started, false));
         };
         let mut hint = None;
+        // Whether some leader may have appended it. Then it may be committed once there is a majority again, and a lost
+        // quorum is no proof that nothing was written.
+        let mut in_doubt = false;
         loop {
             let left = deadline.saturating_sub(started.elapsed());
             if left.is_zero() {
-                return Err(self.no_answer(started));
+                return Err(self.no_answer(started, in_doubt));
             }
             let leader = hint.take().or_else(|| self.leader_hint());
             let attempt = match leader {
@@ -137,11 +140,14 @@ impl Shared {
                 Attempt::Elsewhere(Some(leader)) if leader != self.me => hint = Some(leader),
                 Attempt::Elsewhere(_) => {}
                 Attempt::NoQuorum => {
-                    if let Some(error) = self.quorum_lost() {
-                        return Err(error);
+                    if self.quorum_lost().is_some() {
+                        return Err(self.no_answer(started, in_doubt));
                     }
                 }
-                Attempt::Again(reason) => tracing::debug!(%reason, "a proposal is tried again"),
+                Attempt::Again(reason) => {
+                    in_doubt = true;
+                    tracing::debug!(%reason, "a proposal is tried again");
+                }
             }
             if hint.is_none() {
                 // Without any leader and with a majority dead there is nothing to wait for.
@@ -149,7 +155,7 @@ impl Shared {
                     && started.elapsed() > Duration::from_millis(1_000)
                     && let Some(error) = self.quorum_dead()
                 {
-                    return Err(error);
+                    return Err(if in_doubt { unknown(started) } else { error });
                 }
                 tokio::time::sleep(PAUSE.min(deadline.saturating_sub(started.elapsed()))).await;
             }
@@ -176,7 +182,6 @@ impl Shared {
                 Some(forward) => Attempt::Elsewhere(forward.leader_id),
                 None => Attempt::Again(error.to_string()),
             },
-            Err(_) if !heard_majority(&replica) => Attempt::NoQuorum,
             Err(_) => Attempt::Again("no commit in time".into()),
         }
     }
@@ -193,7 +198,8 @@ impl Shared {
                 Ok(reply) => attempt_of(reply),
                 Err(error @ RpcError::Unreachable { .. }) => {
                     self.mesh.reset_backoff(leader);
-                    Attempt::Again(error.to_string())
+                    tracing::debug!(%error, "a proposal did not reach the leader");
+                    Attempt::Elsewhere(None)
                 }
                 Err(error) => Attempt::Again(error.to_string()),
             },
@@ -274,10 +280,15 @@ impl Shared {
         (missing, voters.len())
     }
 
-    fn no_answer(&self, started: Instant) -> ProposeError {
-        self.quorum_lost().unwrap_or(ProposeError::Unknown {
-            waited_ms: started.elapsed().as_millis() as u64,
-        })
+    fn no_answer(&self, started: Instant, in_doubt: bool) -> ProposeError {
+        let lost = if in_doubt { None } else { self.quorum_lost() };
+        lost.unwrap_or_else(|| unknown(started))
+    }
+}
+
+fn unknown(started: Instant) -> ProposeError {
+    ProposeError::Unknown {
+        waited_ms: started.elapsed().as_millis() as u64,
     }
 }
 
@@ -335,7 +346,7 @@ pub(crate) fn reply_of(attempt: Attempt) -> pb::ProposeReply {
         Attempt::Elsewhere(leader) => R::NotLeader(pb::NotLeader {
             leader: wire_id(leader),
         }),
-        Attempt::NoQuorum => R::NoQuorum(pb::NoQuorum::default()),
+        Attempt::NoQuorum => R::NoQuorum(pb::NoQuorum {}),
         Attempt::Again(message) => R::Failure(pb::Failure {
             message,
             outcome_unknown: true,

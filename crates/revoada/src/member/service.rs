@@ -58,7 +58,7 @@ impl pb::peer_server::Peer for PeerService {
             Err(Attempt::Elsewhere(leader)) => R::NotLeader(pb::NotLeader {
                 leader: wire_id(leader),
             }),
-            Err(Attempt::NoQuorum) => R::NoQuorum(pb::NoQuorum::default()),
+            Err(Attempt::NoQuorum) => R::NoQuorum(pb::NoQuorum {}),
             Err(Attempt::Again(message)) => R::Failure(pb::Failure {
                 message,
                 outcome_unknown: false,
