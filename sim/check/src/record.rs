@@ -218,7 +218,7 @@ pub struct Applied {
     pub index: u64,
     /// Term of the entry.
     pub term: u64,
-    /// Of the entry's payload.
+    /// Of the entry's payload; the same for the same entry in a [`LogImage`].
     pub payload: Digest,
     /// Of what applying it answered.
     pub response: Digest,
@@ -303,7 +303,7 @@ pub struct LogImage {
     pub epoch: u64,
     /// Everything up to this index was purged.
     pub purged: u64,
-    /// Term and digest of each entry, by index.
+    /// Term and digest of each entry, by index; the digest is that of [`Applied::payload`].
     pub entries: BTreeMap<u64, (u64, Digest)>,
 }
 
@@ -332,6 +332,10 @@ pub struct Served {
     /// Whom.
     pub peer: MemberId,
 }
+
+/// [`FaultNote::kind`] of a recovery: noted when the survivor (the note's only machine) is asked for it. What that
+/// machine does from then on belongs to the new epoch, if there comes to be one.
+pub const RECOVER: &str = "recover";
 
 /// Something was done to the world, or by its operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -369,6 +373,17 @@ pub struct Final {
     pub raft: Option<RaftView>,
     /// Whether its API endpoint answered a linearizable read at the end.
     pub api: bool,
+}
+
+/// A machine's process began or ended, for whatever reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Power {
+    /// When.
+    pub at: Stamp,
+    /// Machine.
+    pub machine: u16,
+    /// Whether it runs from now on.
+    pub up: bool,
 }
 
 /// An expected refusal that was tried: an expelled, fenced or foreign member that wanted in.
@@ -413,6 +428,10 @@ pub struct Record {
     pub served: Vec<Served>,
     /// Tried refusals.
     pub refusals: Vec<Refusal>,
+    /// The machine of every member that there ever was; those at the end and those that led are known anyway.
+    pub members: BTreeMap<MemberId, u16>,
+    /// Processes that began and ended. A machine that isn't named always ran.
+    pub power: Vec<Power>,
     /// Faults and operator actions.
     pub faults: Vec<FaultNote>,
     /// When the last fault ended.

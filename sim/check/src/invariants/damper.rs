@@ -1,0 +1,149 @@
+//! Who lost its role lately is not promoted again while it cools down.
+//!
+//! Route flap damping (RFC 2439) in small: a member that was demoted waits, twice as long each time
+//! ([`revoada_core::policy::cooldown_ms`]), except in the place of a voter that is dead or that an operator moves out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use revoada_core::MemberId;
+use revoada_core::chain::{Block, Event};
+use revoada_core::policy::COOLDOWN_MS;
+use revoada_core::state::MeshState;
+use revoada_core::transition::TransitionSpec;
+
+use super::Broken;
+use crate::facts::Facts;
+use crate::record::Stamp;
+
+/// Name of the invariant.
+pub const NAME: &str = "the damper holds";
+
+/// How many times within [`WINDOW_MS`] a member may be promoted without need.
+const PROMOTIONS_MAX: usize = 6;
+/// See [`PROMOTIONS_MAX`].
+const WINDOW_MS: u64 = 60_000;
+
+pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
+    let mut begun = BTreeSet::new();
+    for picture in &facts.record.pictures {
+        let state = &picture.state;
+        let Some(transition) = state.in_flight() else { continue };
+        let epoch = state.chain().map_or(0, |chain| chain.epoch());
+        let branch = facts.branch(picture.machine, epoch, picture.at);
+        if !begun.insert((branch, transition.id)) || !is_free_promotion(&transition.spec) {
+            continue;
+        }
+        let member = transition.spec.member;
+        let cooling_ms = state.cooling_until_ms(&member).saturating_sub(transition.since_ms);
+        if cooling_ms > 0 && state.hold(&member).is_none() && was_demoted(state, &member, transition.since_ms) {
+            let what = format!(
+                "{} is promoted ({} -> {}, {}) and would have to cool down for {cooling_ms} ms more",
+                member.short(),
+                transition.spec.from,
+                transition.spec.to,
+                transition.spec.reason
+            );
+            return Err(Broken::new(NAME, picture.at, what));
+        }
+    }
+    seldom(facts)
+}
+
+fn is_free_promotion(spec: &TransitionSpec) -> bool {
+    spec.to > spec.from && spec.replaces.is_none() && !spec.reason.starts_with("recorded")
+}
+
+/// Whether the chain took a role away from a member within the shortest cool-down.
+fn was_demoted(state: &MeshState, member: &MemberId, now_ms: u64) -> bool {
+    let lost = |block: &&Block| match &block.event {
+        Event::Transition {
+            member: of, from, to, ..
+        } if of == member => to < from,
+        Event::Transition { replaces, .. } => replaces.as_ref() == Some(member),
+        _ => false,
+    };
+    let last = state.blocks().iter().rev().find(lost);
+    last.is_some_and(|block| now_ms < block.proposed_ms.saturating_add(COOLDOWN_MS))
+}
+
+/// However short the cool-downs were, for whatever reason: no member goes up and down all the time.
+fn seldom(facts: &Facts<'_>) -> Result<(), Broken> {
+    let states = facts.record.pictures.iter().map(|picture| picture.state.as_ref());
+    let Some(state) = states.max_by_key(|state| state.chain().map(|chain| (chain.epoch(), chain.height()))) else {
+        return Ok(());
+    };
+    let mut promotions: BTreeMap<MemberId, Vec<Stamp>> = BTreeMap::new();
+    for block in state.blocks() {
+        match &block.event {
+            Event::Transition {
+                member,
+                from,
+                to,
+                replaces: None,
+            } if to > from && !block.reason.starts_with("recorded") => {
+                let Some(entry) = facts.lineage().entries.get(&block.log_index) else {
+                    continue;
+                };
+                let of_member = promotions.entry(*member).or_default();
+                of_member.push(entry.at);
+                let window = of_member.len().checked_sub(PROMOTIONS_MAX + 1).map(|n| of_member[n]);
+                if window.is_some_and(|first| entry.at.at_ms < first.at_ms + WINDOW_MS) {
+                    let what = format!(
+                        "{} was promoted more than {PROMOTIONS_MAX} times in a minute",
+                        member.short()
+                    );
+                    return Err(Broken::new(NAME, entry.at, what));
+                }
+            }
+            // A new shape is a new start.
+            Event::Formation { .. } | Event::Recover { .. } => promotions.clear(),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use revoada_core::role::Role;
+
+    use super::*;
+    use crate::testing::{World, assert_only};
+
+    #[test]
+    fn a_promotion_while_cooling() {
+        let mut world = World::founded();
+        world.join(1);
+        world.change(1, Role::Worker, Role::Standby);
+        world.change(1, Role::Standby, Role::Worker);
+        world.pass_ms(COOLDOWN_MS / 2);
+        world.change(1, Role::Worker, Role::Standby);
+        assert_only(&world.finish(), NAME);
+    }
+
+    #[test]
+    fn a_promotion_that_waited() {
+        let mut world = World::founded();
+        world.join(1);
+        world.change(1, Role::Worker, Role::Standby);
+        world.change(1, Role::Standby, Role::Worker);
+        world.pass_ms(COOLDOWN_MS);
+        world.change(1, Role::Worker, Role::Standby);
+        assert_eq!(crate::check_all(&world.finish()), []);
+    }
+
+    #[test]
+    fn up_and_down_all_the_time() {
+        let mut world = World::founded();
+        world.join(1);
+        for _ in 0..8 {
+            world.change(1, Role::Worker, Role::Standby);
+            world.change(1, Role::Standby, Role::Worker);
+            // As after each of an operator's holds, nothing cools down.
+            world.lift_hold(1);
+        }
+        world.pass_ms(COOLDOWN_MS);
+        world.change(1, Role::Worker, Role::Standby);
+        assert_only(&world.finish(), NAME);
+    }
+}

@@ -1,0 +1,250 @@
+//! One change of roles at a time, each through its phases in order, and each comes to an end.
+//!
+//! Architecture, section 7: a transition is a machine in the replicated state, one is in flight, each phase has a deadline
+//! and a rollback. Ongaro's dissertation, chapter 4: a configuration may only change in steps whose majorities overlap;
+//! our steps are joint ones of at most one voter in and one out.
+
+use std::collections::BTreeMap;
+
+use revoada_core::transition::{Phase, Transition};
+
+use super::Broken;
+use crate::facts::Facts;
+use crate::record::{Picture, Stamp};
+
+/// Name of the invariant.
+pub const NAME: &str = "one transition in flight, its phases in order and bounded";
+
+/// The longest that a transition may be in flight in peace, milliseconds.
+const FLIGHT_MS: u64 = 90_000;
+
+/// The longest that one phase other than learning may take in peace, milliseconds: its deadline of ten seconds and as
+/// much for each leader that begins to count it anew.
+const PHASE_MS: u64 = 45_000;
+
+pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
+    let mut branches: BTreeMap<u64, Vec<(u64, &Picture)>> = BTreeMap::new();
+    for picture in &facts.record.pictures {
+        let (Some(chain), Some(applied)) = (picture.state.chain(), picture.state.applied()) else {
+            continue;
+        };
+        let branch = facts.branch(picture.machine, chain.epoch(), picture.at);
+        branches.entry(branch).or_default().push((applied.index, picture));
+    }
+    for pictures in branches.values_mut() {
+        pictures.sort_by_key(|(applied, picture)| (*applied, picture.at));
+        in_order(pictures)?;
+        small_steps(pictures)?;
+        bounded(facts, pictures)?;
+    }
+    Ok(())
+}
+
+fn show(transition: &Transition) -> String {
+    let spec = &transition.spec;
+    format!(
+        "transition {} ({} {} -> {})",
+        transition.id,
+        spec.member.short(),
+        spec.from,
+        spec.to
+    )
+}
+
+fn in_order(pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
+    let mut last: Option<(u64, &Transition)> = None;
+    let mut over = 0;
+    for (applied, picture) in pictures {
+        let now = picture.state.in_flight();
+        if let Some(done) = picture.state.ended().map(|ended| ended.id).max() {
+            over = over.max(done);
+        }
+        if let Some(now) = now {
+            if now.id <= over {
+                let what = format!("{} is in flight at entry {applied}, and was over before", show(now));
+                return Err(Broken::new(NAME, picture.at, what));
+            }
+            if now.phase >= Phase::Committed {
+                let what = format!("{} is in flight at entry {applied}, and {}", show(now), now.phase);
+                return Err(Broken::new(NAME, picture.at, what));
+            }
+        }
+        if let (Some((before, last)), Some(now)) = (last, now) {
+            let wrong = if now.id < last.id {
+                Some(format!("{} was in flight at entry {before}", show(last)))
+            } else if now.id == last.id && now.spec != last.spec {
+                Some(format!("at entry {before} it was {}", show(last)))
+            } else if now.id == last.id && now.phase < last.phase {
+                Some(format!("it went back from {} to {}", last.phase, now.phase))
+            } else if before == *applied && (now.id, now.phase) != (last.id, last.phase) {
+                Some(format!("another replica has {} in {}", show(last), last.phase))
+            } else {
+                None
+            };
+            if let Some(wrong) = wrong {
+                let what = format!("{} is in flight at entry {applied}; {wrong}", show(now));
+                return Err(Broken::new(NAME, picture.at, what));
+            }
+        }
+        match now {
+            Some(now) => last = Some((*applied, now)),
+            // Whatever was in flight is over.
+            None => over = over.max(last.map_or(0, |(_, last)| last.id)),
+        }
+    }
+    Ok(())
+}
+
+fn small_steps(pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
+    for (applied, picture) in pictures {
+        let Some(outgoing) = picture.raft.outgoing.as_ref().filter(|_| picture.replica) else {
+            continue;
+        };
+        let incoming = &picture.raft.voters;
+        let (joins, leaves) = (
+            incoming.difference(outgoing).count(),
+            outgoing.difference(incoming).count(),
+        );
+        if joins > 1 || leaves > 1 {
+            let what = format!("{joins} voters come and {leaves} go in one change, at entry {applied}");
+            return Err(Broken::new(NAME, picture.at, what));
+        }
+    }
+    Ok(())
+}
+
+/// Once the faults are over no transition hangs.
+fn bounded(facts: &Facts<'_>, pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
+    let (calm, ended) = (facts.record.calm, facts.record.ended);
+    let mut phases: BTreeMap<(u64, Phase), Stamp> = BTreeMap::new();
+    for (_, picture) in pictures {
+        if let Some(now) = picture.state.in_flight() {
+            let first = phases.entry((now.id, now.phase)).or_insert(picture.at);
+            *first = (*first).min(picture.at);
+        }
+    }
+    let mut over: BTreeMap<u64, Stamp> = BTreeMap::new();
+    for (_, picture) in pictures {
+        let now = picture.state.in_flight().map(|now| now.id);
+        for ((id, _), first) in &phases {
+            if picture.at > *first && now != Some(*id) && picture.replica {
+                let end = over.entry(*id).or_insert(picture.at);
+                *end = (*end).min(picture.at);
+            }
+        }
+    }
+    let mut begun: BTreeMap<u64, Stamp> = BTreeMap::new();
+    for ((id, _), first) in &phases {
+        let begin = begun.entry(*id).or_insert(*first);
+        *begin = (*begin).min(*first);
+    }
+    for ((id, phase), first) in &phases {
+        let next = phases
+            .range((*id, *phase)..)
+            .find(|((other, later), _)| other == id && later > phase)
+            .map(|(_, at)| *at);
+        let end = over.get(id).copied().unwrap_or(ended);
+        let in_phase_ms = next.unwrap_or(end).at_ms.saturating_sub(first.at_ms.max(calm.at_ms));
+        let in_flight_ms = end.at_ms.saturating_sub(begun[id].at_ms.max(calm.at_ms));
+        let (is, ms) = if in_flight_ms > FLIGHT_MS {
+            ("in flight".to_owned(), in_flight_ms)
+        } else if *phase != Phase::Learning && in_phase_ms > PHASE_MS {
+            (format!("in phase {phase}"), in_phase_ms)
+        } else {
+            continue;
+        };
+        let what = format!("transition {id} was {is} for {ms} ms of peace");
+        return Err(Broken::new(NAME, *first, what));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use revoada_core::command::MeshCommand;
+    use revoada_core::role::Role;
+
+    use super::*;
+    use crate::testing::{World, assert_only, id};
+
+    #[test]
+    fn phases_that_go_back() {
+        let mut world = World::founded();
+        world.join(1);
+        world.begin(1, Role::Worker, Role::Standby);
+        world.advance(Phase::Learning);
+        let learning = world.state();
+        world.advance(Phase::CaughtUp);
+        let n = world.record.pictures.len() - 1;
+        let mut record = world.finish_as_is();
+        // The picture of a later entry shows an earlier phase.
+        let mut older = learning;
+        older.apply(
+            record.pictures[n].state.applied().unwrap(),
+            0,
+            id(0),
+            &MeshCommand::RevokeTickets,
+        );
+        let index = older.applied().unwrap();
+        let at = revoada_core::consensus::LogPosition {
+            index: index.index + 1,
+            ..index
+        };
+        older.apply(at, 0, id(0), &MeshCommand::RevokeTickets);
+        let mut picture = record.pictures[n].clone();
+        picture.at.order += 1;
+        picture.state = older.into();
+        record.pictures.push(picture);
+        assert_only(&record, NAME);
+    }
+
+    #[test]
+    fn two_in_flight() {
+        let mut world = World::founded();
+        world.join(1);
+        world.join(2);
+        let before = world.state();
+        world.begin(1, Role::Worker, Role::Standby);
+        let mut record = world.finish_as_is();
+        // A replica that, at the same entry, has another one in flight.
+        let mut other = before;
+        let spec = revoada_core::transition::TransitionSpec {
+            member: id(2),
+            from: Role::Worker,
+            to: Role::Standby,
+            replaces: None,
+            reason: String::new(),
+        };
+        let picture = record.pictures.last().unwrap();
+        let applied = picture.state.applied().unwrap();
+        other.apply(applied, 0, id(0), &MeshCommand::BeginTransition { spec });
+        let mut picture = picture.clone();
+        picture.machine = 2;
+        picture.state = other.into();
+        picture.at = record.next();
+        record.pictures.push(picture);
+        assert_only(&record, NAME);
+    }
+
+    #[test]
+    fn two_voters_at_once() {
+        let mut world = World::founded();
+        world.join(1);
+        world.join(2);
+        let mut record = world.finish_as_is();
+        let picture = record.pictures.last_mut().unwrap();
+        picture.raft.outgoing = Some([id(0)].into());
+        picture.raft.voters = [id(0), id(1), id(2)].into();
+        picture.replica = true;
+        assert_only(&record, NAME);
+    }
+
+    #[test]
+    fn one_that_hangs() {
+        let mut world = World::founded();
+        world.join(1);
+        world.begin(1, Role::Worker, Role::Standby);
+        world.pass_ms(PHASE_MS + 1);
+        assert_only(&world.finish_as_is(), NAME);
+    }
+}
