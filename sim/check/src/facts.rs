@@ -185,9 +185,29 @@ impl<'a> Facts<'a> {
         self.abandoned_since
     }
 
+    /// Since when there may be more than one history, if there was a recovery.
+    pub fn forked_since(&self) -> Option<Stamp> {
+        let forks = self.forks.values().map(|fork| fork.start);
+        forks.chain(self.abandoned_since).min()
+    }
+
     /// Whether an answer may come from a history that was given up.
     pub fn is_from_abandoned(&self, machine: u16, at: Stamp) -> bool {
-        self.abandoned_since.is_some_and(|since| at >= since) && self.branch_at(machine, at) < self.surviving
+        self.forked_since().is_some_and(|since| at >= since) && self.branch_at(machine, at) < self.surviving
+    }
+
+    /// When each block of a branch was first shown by anybody, by its index.
+    pub fn blocks_shown(&self, branch: u64) -> BTreeMap<u64, Stamp> {
+        let mut shown = BTreeMap::new();
+        let mut height = 0;
+        for picture in &self.record.pictures {
+            let Some(chain) = picture.state.chain() else { continue };
+            if chain.height() > height && self.branch(picture.machine, chain.epoch(), picture.at) == branch {
+                shown.extend((height + 1..=chain.height()).map(|index| (index, picture.at)));
+                height = chain.height();
+            }
+        }
+        shown
     }
 
     fn states(record: &'a Record) -> impl Iterator<Item = &'a MeshState> {
@@ -245,6 +265,9 @@ impl<'a> Facts<'a> {
             let branch = self.branch(applied.machine, applied.epoch, applied.at);
             let of_index = entries.entry(branch).or_default().entry(applied.index).or_default();
             of_index.push(applied);
+        }
+        for of_index in entries.values_mut().flat_map(BTreeMap::values_mut) {
+            of_index.sort_by_key(|applied| applied.at);
         }
         self.entries = entries;
         let epochs = self.record.finals.iter().map(|last| last.epoch);

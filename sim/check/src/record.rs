@@ -218,7 +218,7 @@ pub struct Applied {
     pub index: u64,
     /// Term of the entry.
     pub term: u64,
-    /// Of the entry's payload; the same for the same entry in a [`LogImage`].
+    /// Of the entry's payload.
     pub payload: Digest,
     /// Of what applying it answered.
     pub response: Digest,
@@ -226,7 +226,7 @@ pub struct Applied {
     pub revision: u64,
     /// What it changed, in order.
     pub changes: Vec<Change>,
-    /// The term that its writer believed in, for fenced writes that took effect.
+    /// The term that its writer believed in, for fenced writes that took effect, where it is known.
     pub fence: Option<u64>,
 }
 
@@ -303,7 +303,7 @@ pub struct LogImage {
     pub epoch: u64,
     /// Everything up to this index was purged.
     pub purged: u64,
-    /// Term and digest of each entry, by index; the digest is that of [`Applied::payload`].
+    /// Term and digest of each entry, by index; the digest is of all its bytes.
     pub entries: BTreeMap<u64, (u64, Digest)>,
 }
 
@@ -399,7 +399,7 @@ pub struct Refusal {
     pub told: String,
 }
 
-/// Everything that one run observed.
+/// Everything that one run observed. Observations of replicas stand in the order in which they were made.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     /// Everything followed from it.

@@ -17,6 +17,9 @@ use crate::record::Final;
 /// Name of the invariant.
 pub const NAME: &str = "the chain is identical everywhere, verifies and is sealed";
 
+/// How long before the end a block must have been there for everybody to have to have it, milliseconds.
+const SHOWN_MS: u64 = 8_000;
+
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
     append_only(facts)?;
     let broken = |what: String| Broken::new(NAME, facts.record.ended, what);
@@ -44,10 +47,20 @@ pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
         }
     }
     let Some((last, state)) = newest else { return Ok(()) };
+    let due_ms = facts.record.ended.at_ms.saturating_sub(SHOWN_MS);
+    let shown = facts.blocks_shown(facts.surviving);
+    let due = shown
+        .iter()
+        .rev()
+        .find(|(_, at)| at.at_ms <= due_ms)
+        .map_or(0, |(index, _)| *index);
     if let Some((height, (_, machine))) = heads.first_key_value()
-        && state.chain().is_some_and(|chain| chain.height() != *height)
+        && *height < due
     {
-        let what = format!("machine {machine} has {height} blocks, machine {} more", last.machine);
+        let what = format!(
+            "machine {machine} has {height} blocks, machine {} had {due} in time",
+            last.machine
+        );
         return Err(broken(what));
     }
     verifies(state).map_err(|what| broken(format!("machine {}: {what}", last.machine)))?;
@@ -124,9 +137,9 @@ fn sealed(facts: &Facts<'_>, state: &MeshState) -> Result<(), String> {
     if running < seal_quorum(chain.admitted().len()) {
         return Ok(());
     }
-    let first = &state.blocks()[chain.sealed_height() as usize];
-    let made = facts.lineage().entries.get(&first.log_index).map(|entry| entry.at);
-    let since_ms = made.unwrap_or_default().at_ms.max(record.calm.at_ms);
+    let shown = facts.blocks_shown(facts.surviving);
+    let made = shown.get(&(chain.sealed_height() + 1)).copied().unwrap_or_default();
+    let since_ms = made.at_ms.max(record.calm.at_ms);
     let waited_ms = record.ended.at_ms.saturating_sub(since_ms);
     if waited_ms > Policy::default().sealed_ms {
         let (sealed, height) = (chain.sealed_height(), chain.height());

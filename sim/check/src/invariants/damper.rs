@@ -72,6 +72,7 @@ fn seldom(facts: &Facts<'_>) -> Result<(), Broken> {
     let Some(state) = states.max_by_key(|state| state.chain().map(|chain| (chain.epoch(), chain.height()))) else {
         return Ok(());
     };
+    let shown = facts.blocks_shown(facts.surviving);
     let mut promotions: BTreeMap<MemberId, Vec<Stamp>> = BTreeMap::new();
     for block in state.blocks() {
         match &block.event {
@@ -81,18 +82,18 @@ fn seldom(facts: &Facts<'_>) -> Result<(), Broken> {
                 to,
                 replaces: None,
             } if to > from && !block.reason.starts_with("recorded") => {
-                let Some(entry) = facts.lineage().entries.get(&block.log_index) else {
+                let Some(at) = shown.get(&block.index).copied() else {
                     continue;
                 };
                 let of_member = promotions.entry(*member).or_default();
-                of_member.push(entry.at);
+                of_member.push(at);
                 let window = of_member.len().checked_sub(PROMOTIONS_MAX + 1).map(|n| of_member[n]);
-                if window.is_some_and(|first| entry.at.at_ms < first.at_ms + WINDOW_MS) {
+                if window.is_some_and(|first| at.at_ms < first.at_ms + WINDOW_MS) {
                     let what = format!(
                         "{} was promoted more than {PROMOTIONS_MAX} times in a minute",
                         member.short()
                     );
-                    return Err(Broken::new(NAME, entry.at, what));
+                    return Err(Broken::new(NAME, at, what));
                 }
             }
             // A new shape is a new start.

@@ -12,7 +12,7 @@ use crate::record::LeaseRecord;
 pub const NAME: &str = "leases: a lease ends when its time is over, not before and not much later";
 
 /// How much longer than its time to live a lease may last while a leader counts, milliseconds.
-const SLACK_MS: u64 = 10_000;
+const SLACK_MS: u64 = 6_000;
 
 /// How long after it was asked for a keep-alive without an answer may still take effect, milliseconds.
 const PENDING_MS: u64 = 30_000;
@@ -36,7 +36,10 @@ fn not_cut_short(lease: &LeaseRecord) -> Result<(), Broken> {
         return Ok(());
     }
     let grant = lease.granted.1.map(|_| lease.granted.0);
-    let kept = lease.kept.iter().filter(|(_, answered)| answered.is_some());
+    let kept = lease
+        .kept
+        .iter()
+        .filter(|(asked, answered)| answered.is_some() && *asked < ended);
     let last = kept.map(|(asked, _)| *asked).chain(grant).max();
     let Some(last) = last.filter(|last| ended.at_ms < last.at_ms + lease.ttl_ms) else {
         return Ok(());

@@ -44,7 +44,7 @@ fn is_given_up(facts: &Facts<'_>, op: &Op) -> bool {
         let is_there = |lineage: &crate::facts::Lineage<'_>| lineage.of_value(value).next().is_some();
         !is_there(facts.lineage()) && facts.lineages.values().any(is_there)
     };
-    if facts.abandoned_since().is_none() {
+    if facts.forked_since().is_none() {
         return false;
     }
     if let Outcome::Found { value, .. } = &op.outcome

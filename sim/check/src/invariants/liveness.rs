@@ -63,12 +63,9 @@ fn one_leader(facts: &Facts<'_>) -> Result<Option<MemberId>, String> {
         let branch = facts.branch(note.machine, note.epoch, note.at);
         last.insert(note.machine, (note.leads && branch == facts.surviving, note.term));
     }
-    let runs = |machine: &u16| {
-        record
-            .finals
-            .iter()
-            .any(|f| f.machine == *machine && f.running && f.halted.is_none())
-    };
+    // Who has no replica any more stopped leading without another word.
+    let may = |last: &Final| last.running && last.halted.is_none() && last.applied.is_some();
+    let runs = |machine: &u16| record.finals.iter().any(|last| last.machine == *machine && may(last));
     let leaders: Vec<u16> = last
         .iter()
         .filter(|(machine, (leads, _))| *leads && runs(machine))

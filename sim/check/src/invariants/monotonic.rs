@@ -4,7 +4,7 @@
 //! guarantees (revision): the store's revision is a logical clock that every change moves forward. Within one opening
 //! of a replica entries are applied in order, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Broken;
 use crate::facts::Facts;
@@ -56,6 +56,25 @@ fn terms(facts: &Facts<'_>) -> Result<(), Broken> {
         }
         *term = note.term;
     }
+    // Who led a term had voted in it, and a vote survives (Raft, figure 2, persistent state). A replica that has just
+    // opened shows term 0 until it has read it.
+    let mut led: BTreeMap<(u16, u64), u64> = BTreeMap::new();
+    let mut opened = BTreeSet::new();
+    for note in facts.record.raft.iter().filter(|note| note.term > 0) {
+        let replica = (note.machine, note.epoch);
+        if opened.insert((replica, note.incarnation))
+            && let Some(term) = led.get(&replica).filter(|term| note.term < **term)
+        {
+            let what = format!(
+                "machine {} had led term {term}, and opened its replica again in term {}",
+                note.machine, note.term
+            );
+            return Err(Broken::new(NAME, note.at, what));
+        }
+        if note.leads {
+            led.insert(replica, note.term);
+        }
+    }
     Ok(())
 }
 
@@ -93,6 +112,7 @@ fn replicas(facts: &Facts<'_>) -> Result<(), Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RaftNote;
     use crate::testing::{assert_only, good};
 
     #[test]
@@ -108,9 +128,26 @@ mod tests {
         note.term -= 1;
         record.raft.push(note.clone());
         assert_only(&record, NAME);
-        // In another opening of the replica it is another story.
-        record.raft.last_mut().unwrap().incarnation += 1;
+        // The member may come back as another: who never led need not have written its term down.
+        record.raft.last_mut().unwrap().machine = 9;
         assert!(crate::check_all(&record).is_empty());
+    }
+
+    #[test]
+    fn a_vote_that_was_forgotten() {
+        let mut record = good();
+        let leader = record.raft.iter().rfind(|note| note.leads).unwrap().clone();
+        for (term, leads) in [(0, false), (leader.term - 1, false), (leader.term, true)] {
+            let at = record.next();
+            record.raft.push(RaftNote {
+                at,
+                incarnation: leader.incarnation + 1,
+                term,
+                leads,
+                ..leader
+            });
+        }
+        assert_only(&record, NAME);
     }
 
     #[test]

@@ -117,17 +117,19 @@ fn small_steps(pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
 fn bounded(facts: &Facts<'_>, pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
     let (calm, ended) = (facts.record.calm, facts.record.ended);
     let mut phases: BTreeMap<(u64, Phase), Stamp> = BTreeMap::new();
-    for (_, picture) in pictures {
+    let mut entries: BTreeMap<u64, u64> = BTreeMap::new();
+    for (applied, picture) in pictures {
         if let Some(now) = picture.state.in_flight() {
+            entries.entry(now.id).or_insert(*applied);
             let first = phases.entry((now.id, now.phase)).or_insert(picture.at);
             *first = (*first).min(picture.at);
         }
     }
     let mut over: BTreeMap<u64, Stamp> = BTreeMap::new();
-    for (_, picture) in pictures {
+    for (applied, picture) in pictures {
         let now = picture.state.in_flight().map(|now| now.id);
-        for ((id, _), first) in &phases {
-            if picture.at > *first && now != Some(*id) && picture.replica {
+        for (id, begun) in &entries {
+            if applied > begun && now != Some(*id) {
                 let end = over.entry(*id).or_insert(picture.at);
                 *end = (*end).min(picture.at);
             }

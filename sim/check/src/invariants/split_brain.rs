@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use revoada_core::Hash32;
+use revoada_core::chain::Standing;
 
 use super::Broken;
 use crate::facts::Facts;
@@ -18,7 +19,14 @@ pub const NAME: &str = "no split brain: one history of roles";
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
     one_chain(facts)?;
     let record = facts.record;
+    let states = record.finals.iter().filter_map(|last| last.state.as_deref());
+    let newest = states.max_by_key(|state| state.chain().map(|chain| (chain.epoch(), chain.height())));
     for last in &record.finals {
+        // Who left before need not know.
+        let left = |id| newest.is_some_and(|state| matches!(state.standing(id), Standing::Left | Standing::Unknown));
+        if last.member.as_ref().is_some_and(left) {
+            continue;
+        }
         let (Some(_), true, None) = (last.member, last.running, &last.halted) else {
             continue;
         };

@@ -13,7 +13,7 @@ use crate::record::{Seen, SeenKind, Stamp, Watch, WatchEnd};
 pub const NAME: &str = "watch: every change once, in order, without a gap";
 
 /// How long an open watch may take to deliver a change once the faults are over, milliseconds.
-const DELIVERED_MS: u64 = 10_000;
+const DELIVERED_MS: u64 = 5_000;
 
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
     for watch in &facts.record.watches {
@@ -105,7 +105,9 @@ fn name(committed: &Committed<'_>) -> String {
 /// A watch goes on where the last one of its client ended, unless that was told to list again.
 fn resumed(facts: &Facts<'_>) -> Result<(), Broken> {
     let mut before: BTreeMap<(u32, &str), &Watch> = BTreeMap::new();
-    for watch in &facts.record.watches {
+    let mut watches: Vec<&Watch> = facts.record.watches.iter().collect();
+    watches.sort_by_key(|watch| watch.opened);
+    for watch in watches {
         let Some(last) = before.insert((watch.client, &watch.prefix), watch) else {
             continue;
         };
