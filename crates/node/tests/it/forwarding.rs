@@ -22,6 +22,10 @@ fn every_forwarded_write_has_an_answer() {
         let workers: Vec<String> = status.names_of("worker").into_iter().map(str::to_owned).collect();
         let voters: Vec<String> = status.names_of("voter").into_iter().map(str::to_owned).collect();
         ensure!((workers.len(), voters.len()) == (2, 3), "{status:?}");
+        // They stay what they are, whoever dies.
+        for worker in &workers {
+            cluster.running()?.cli(&["drain", worker]).await?.ok()?;
+        }
         prepare(&cluster.running()?.api()?, LOADS).await?;
         let clients = workers
             .iter()
