@@ -250,12 +250,12 @@ impl<'a> Planner<'a> {
     /// Admitted voters of Raft's configuration.
     fn voters(&self) -> impl Iterator<Item = (&'a MemberId, &'a MemberView)> {
         let view = self.view;
-        view.members.iter().filter(|(id, _)| view.raft.voters.contains(id))
+        view.raft.voters.iter().filter_map(|id| view.members.get_key_value(id))
     }
 
     fn standbys(&self) -> impl Iterator<Item = (&'a MemberId, &'a MemberView)> {
         let view = self.view;
-        view.members.iter().filter(|(id, _)| view.raft.learners.contains(id))
+        view.raft.learners.iter().filter_map(|id| view.members.get_key_value(id))
     }
 
     /// Members that could hold `role` and don't vote.
