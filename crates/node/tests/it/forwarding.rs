@@ -1,9 +1,11 @@
-//! A member without a replica forwards writes: when the replica that it asked is killed, another one gives the true answer.
+//! A member without a replica forwards writes: when the replica that it asked is killed or stands still, another one
+//! gives the true answer.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use engenho_harness::{Cluster, Load, LoadOptions, prepare};
+use rustix::process::Signal;
 
 use crate::support::{RESUME, SETTLED, alone, binary, gentle, require_all};
 
@@ -50,6 +52,16 @@ fn every_forwarded_write_has_an_answer() {
             let member = cluster.member_mut(voter)?;
             member.up()?;
             member.ready(SETTLED).await?;
+            cluster.settled(SETTLED).await.with_context(|| cluster.tails(20))?;
+        }
+        // Slow is worse than dead: what it has in flight still arrives when others have answered.
+        for voter in &voters {
+            let member = cluster.member(voter)?;
+            let stopped = Instant::now();
+            member.signal(Signal::STOP)?;
+            let resumed = load.resumed_after(stopped, RESUME).await;
+            member.signal(Signal::CONT)?;
+            resumed.with_context(|| cluster.tails(20))?;
             cluster.settled(SETTLED).await.with_context(|| cluster.tails(20))?;
         }
         let record = load.stop().await?;
