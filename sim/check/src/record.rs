@@ -75,7 +75,8 @@ pub enum Outcome {
         /// Of the write.
         revision: u64,
     },
-    /// The read found this.
+    /// The read found this. An answer that the server marked as stale promises nothing and is [`Outcome::Unknown`];
+    /// so is a stale "not found".
     Found {
         /// What was read.
         value: String,
