@@ -1,39 +1,79 @@
-//! `sim`: plays seeded histories of the pure core and checks their invariants.
+//! `sim`: plays seeded histories under faults and holds them against the invariants.
 
-use std::collections::BTreeMap;
+mod clock;
+mod core_tier;
+mod driver;
+mod one;
+mod world;
+
 use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
-use sim_core::fault::Fault;
-use sim_core::{Failure, Report, Setup, run};
+use sim_plan::plan::Plan;
 
-/// Plays seeded fault histories of planner, transition machine, mesh state and chain.
+use crate::core_tier::CoreRun;
+use crate::driver::Case;
+
+/// Plays seeded histories under faults: whole members in a simulated world, or (with --core) the pure core alone.
 #[derive(Parser)]
-#[command(after_help = "Examples:\n  sim --seeds 0..500\n  sim --seed 17 --trace\n  sim --seeds 0..20 --check-replay")]
+#[command(
+    after_help = "Examples:\n  sim --seeds 0..300                     300 random worlds, the corpus of past failures first\n  sim --seed 17 --trace                  one of them, everything that happens\n  sim --scenario two-partitions          a named scenario\n  sim --scenarios                        all of them\n  sim --check-replay --seeds 0..2        each twice; traces must not differ by a byte\n  sim --soak 30m --first 100000          random worlds for half an hour\n  sim --core --seeds 0..10000            the pure core"
+)]
 struct Args {
     /// Seeds to play, as FIRST..END.
-    #[arg(long, default_value = "0..500", value_parser = range)]
+    #[arg(long, default_value = "0..100", value_parser = range)]
     seeds: Range<u64>,
     /// Play only this seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// How many machines, as FEWEST..MOST (both included).
-    #[arg(long, default_value = "3..12", value_parser = range)]
-    members: Range<u64>,
+    /// Play this scenario instead of a random world.
+    #[arg(long)]
+    scenario: Option<String>,
+    /// Play every scenario.
+    #[arg(long, conflicts_with = "scenario")]
+    scenarios: bool,
+    /// List the scenarios.
+    #[arg(long)]
+    list: bool,
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
+    /// Print the plan.
+    #[arg(long)]
+    plan: bool,
+    /// Print the members' own logs, by a filter such as `info` or `revoada=debug`.
+    #[arg(long)]
+    log: Option<String>,
     /// Play each seed twice and require identical traces, byte for byte.
     #[arg(long)]
     check_replay: bool,
-    /// Threads to use.
+    /// Play random worlds for this long (such as 90s, 30m, 2h).
+    #[arg(long, value_parser = duration_s)]
+    soak: Option<f64>,
+    /// The first seed of a soak.
+    #[arg(long, default_value_t = 1_000_000)]
+    first: u64,
+    /// Go on after a failure.
+    #[arg(long)]
+    keep_going: bool,
+    /// Runs at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Play the pure core instead of whole members.
+    #[arg(long)]
+    core: bool,
+    /// How many machines the core has, as FEWEST..MOST (both included); by default drawn by seed, up to 200.
+    #[arg(long, value_parser = range)]
+    members: Option<Range<u64>>,
+    /// Print one line of JSON (for the driver).
+    #[arg(long, hide = true)]
+    summary: bool,
 }
+
+/// Seeds that once failed; they are played first.
+const CORPUS: &str = include_str!("../corpus.txt");
 
 fn range(text: &str) -> anyhow::Result<Range<u64>> {
     let (low, high) = text.split_once("..").context("want FIRST..END")?;
@@ -42,125 +82,153 @@ fn range(text: &str) -> anyhow::Result<Range<u64>> {
     Ok(range)
 }
 
-/// Sums over histories.
-#[derive(Default)]
-struct Totals {
-    histories: u64,
-    transitions: u64,
-    blocks: u64,
-    simulated_ms: u64,
-    faults: BTreeMap<Fault, u64>,
-}
-
-impl Totals {
-    fn add(&mut self, report: &Report) {
-        self.histories += 1;
-        self.transitions += report.transitions;
-        self.blocks += report.blocks;
-        self.simulated_ms += report.simulated_ms;
-        for (fault, count) in &report.faults {
-            *self.faults.entry(*fault).or_default() += count;
-        }
-    }
-
-    fn merge(&mut self, other: Totals) {
-        self.histories += other.histories;
-        self.transitions += other.transitions;
-        self.blocks += other.blocks;
-        self.simulated_ms += other.simulated_ms;
-        for (fault, count) in other.faults {
-            *self.faults.entry(fault).or_default() += count;
-        }
-    }
-}
-
-fn play(args: &Args, seed: u64) -> anyhow::Result<Result<Report, Box<Failure>>> {
-    let trace = args.trace || args.check_replay;
-    let setup = Setup {
-        seed,
-        members_min: args.members.start,
-        members_max: args.members.end,
-        trace,
+fn duration_s(text: &str) -> anyhow::Result<f64> {
+    let unit = text.chars().last().context("want a duration such as 30m")?;
+    let factor = match unit {
+        's' => 1.0,
+        'm' => 60.0,
+        'h' => 3600.0,
+        _ => anyhow::bail!("want a duration such as 90s, 30m or 2h"),
     };
-    let outcome = run(&setup);
-    if args.check_replay {
-        let text = |outcome: &Result<Report, Box<Failure>>| match outcome {
-            Ok(report) => report.trace.clone(),
-            Err(failure) => format!("{}{failure}", failure.trace),
-        };
-        if text(&outcome) != text(&run(&setup)) {
-            bail!("seed {seed} gives different traces: something reads a clock or iterates in random order");
+    Ok(text[..text.len() - 1].parse::<f64>()? * factor)
+}
+
+fn plan_of(case: &Case) -> anyhow::Result<Plan> {
+    match &case.scenario {
+        None => Ok(sim_plan::random(case.seed)),
+        Some(name) => {
+            let scenario =
+                sim_plan::scenario(name).with_context(|| format!("there is no scenario {name:?}; see `sim --list`"))?;
+            Ok((scenario.plan)(case.seed))
         }
     }
-    Ok(outcome)
+}
+
+/// Lines of `SEED` or `SEED SCENARIO`; what follows a `#` is why.
+fn corpus() -> anyhow::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for line in CORPUS.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let mut words = line.split_whitespace();
+        let Some(seed) = words.next() else { continue };
+        cases.push(Case {
+            seed: seed.parse().with_context(|| format!("corpus.txt: {line:?}"))?,
+            scenario: words.next().map(str::to_owned),
+            mutation: None,
+        });
+    }
+    Ok(cases)
+}
+
+/// One run in this process.
+fn one(args: &Args, case: &Case) -> anyhow::Result<ExitCode> {
+    if let Some(filter) = &args.log {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
+    }
+    let plan = plan_of(case)?;
+    if args.plan {
+        println!("{plan}");
+    }
+    let (summary, trace) = one::play(plan)?;
+    if args.summary {
+        println!("{}", serde_json::to_string(&summary)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.trace {
+        print!("{trace}");
+    }
+    println!(
+        "seed {} {}: {} calls ({} writes acknowledged), {} entries applied, {:.1} s simulated in {:.1} s, healed after {} ms, trace {}",
+        summary.seed,
+        summary.scenario,
+        summary.ops,
+        summary.acknowledged,
+        summary.applied,
+        summary.simulated_ms as f64 / 1000.0,
+        summary.real_s,
+        summary.healed_ms.map_or("-".into(), |ms| ms.to_string()),
+        &summary.trace_hash[..16]
+    );
+    if summary.broken.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", driver::failure(case, &summary));
+    Ok(ExitCode::FAILURE)
+}
+
+fn check_replay(cases: impl Iterator<Item = Case>) -> anyhow::Result<ExitCode> {
+    for case in cases {
+        let (first, second) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| driver::play(&case));
+            (driver::play(&case), other.join())
+        });
+        let (first, second) = (first?, second.map_err(|_| anyhow::anyhow!("a run panicked"))??);
+        ensure!(
+            first.trace_hash == second.trace_hash,
+            "two runs differ: {}",
+            case.replay()
+        );
+        println!("same twice: {} (trace {})", case.replay(), &first.trace_hash[..16]);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    ensure!(args.members.start >= 1, "a cluster has at least one member");
-    let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed + 1);
-    let started = Instant::now();
-    let next = AtomicU64::new(seeds.start);
-    let work = || -> anyhow::Result<(Totals, Option<Box<Failure>>)> {
-        let mut totals = Totals::default();
-        let mut failure = None;
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return Ok((totals, failure));
-            }
-            match play(&args, seed)? {
-                Ok(report) => {
-                    if args.trace {
-                        print!("{}", report.trace);
-                    }
-                    totals.add(&report);
-                }
-                Err(first) => {
-                    // Others finish what they began, so that the lowest failing seed is told.
-                    next.store(seeds.end, Ordering::Relaxed);
-                    failure = Some(first);
-                }
-            }
+    if args.list {
+        for scenario in sim_plan::scenarios() {
+            println!("{:32} {} [{}]", scenario.name, scenario.what, scenario.pain);
         }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed + 1);
+    if args.core {
+        return core_tier::run_all(&CoreRun {
+            seeds,
+            members: args.members.clone(),
+            trace: args.trace,
+            check_replay: args.check_replay,
+            jobs: args.jobs,
+        });
+    }
+    let random = |seeds: Range<u64>| {
+        seeds.map(|seed| Case {
+            seed,
+            scenario: None,
+            mutation: None,
+        })
     };
-    let jobs = args.jobs.clamp(1, 64);
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().map(|thread| thread.join()).collect()
-    });
-    let mut totals = Totals::default();
-    let mut failures = Vec::new();
-    for result in results {
-        let Ok(result) = result else { bail!("a thread panicked") };
-        let (part, failure) = result?;
-        totals.merge(part);
-        failures.extend(failure);
+    if args.seed.is_some() || args.scenario.is_some() {
+        let case = Case {
+            seed: args.seed.unwrap_or(0),
+            scenario: args.scenario.clone(),
+            mutation: None,
+        };
+        if args.check_replay {
+            return check_replay(std::iter::once(case));
+        }
+        return one(&args, &case);
     }
-    failures.sort_by_key(|failure| failure.seed);
-    if let Some(failure) = failures.first() {
-        print!("{}", failure.trace);
-        eprintln!("{failure}");
-        let members = format!("{}..{}", args.members.start, args.members.end);
-        eprintln!(
-            "replay: cargo run -p sim -- --seed {} --members {members} --trace",
-            failure.seed
-        );
-        return Ok(ExitCode::FAILURE);
+    if args.check_replay {
+        return check_replay(random(seeds));
     }
-    let Totals {
-        histories,
-        transitions,
-        blocks,
-        simulated_ms,
-        faults,
-    } = totals;
-    println!(
-        "ok: {histories} histories, {transitions} transitions, {blocks} blocks, {} h simulated in {:.1} s",
-        simulated_ms / 3_600_000,
-        started.elapsed().as_secs_f64()
-    );
-    let faults: Vec<_> = faults.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
-    println!("faults: {}", faults.join(", "));
-    Ok(ExitCode::SUCCESS)
+    if args.scenarios {
+        let cases = sim_plan::scenarios().iter().flat_map(|scenario| {
+            (0..3).map(|seed| Case {
+                seed,
+                scenario: Some(scenario.name.to_owned()),
+                mutation: None,
+            })
+        });
+        return driver::play_all(cases, args.jobs, None, args.keep_going);
+    }
+    if let Some(seconds) = args.soak {
+        return driver::play_all(random(args.first..u64::MAX), args.jobs, Some(seconds), args.keep_going);
+    }
+    let cases = corpus()?.into_iter().chain(random(seeds));
+    driver::play_all(cases, args.jobs, None, args.keep_going)
 }

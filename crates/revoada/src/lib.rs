@@ -16,7 +16,8 @@ pub use gossip::{Announcement, Everyone, Heard, Pulse};
 pub use known::{Known, Version};
 pub use member::{
     AdminError, ApplicationFactory, CallHandler, ConsensusHandle, JoinDialer, JoinError, JoinIntent, Joined, Member,
-    MemberOptions, MemberTrust, NameWish, RaftFigures, RaftState, RecoverError, ReplicaPhase, Start, StartError, Status, join,
+    MemberOptions, MemberTrust, NameWish, RaftFigures, RaftState, RecoverError, ReplicaPhase, Start, StartError,
+    Status, join,
 };
 pub use raft::replica::{ReplicaError, Timing};
 pub use rpc::{JoinPeer, PeerStream, RpcError};

@@ -60,18 +60,30 @@ pub fn plan(view: &View, policy: &Policy) -> Vec<Decision> {
 /// Why the transition in flight should be given up for something more urgent, as the step that does so.
 ///
 /// Ask before [`crate::transition::next_step`]: a learner that takes its time must not keep a dead voter from
-/// being replaced, and a member that an operator holds back meanwhile need not be promoted first. Only what Raft
-/// has not begun to change is given up.
+/// being replaced, nor must a demotion that became unsafe because that voter died, and a member that an operator
+/// holds back meanwhile need not be promoted first. Only what Raft has not begun to change is given up.
 pub fn preempt(view: &View, policy: &Policy) -> Option<Step> {
     let spec = &view
         .in_flight
         .as_ref()
         .filter(|transition| transition.phase < Phase::Committed)?
         .spec;
-    if view.raft.is_joint() || spec.to <= spec.from || view.raft.voters.contains(&spec.member) {
+    let demotes = spec.to < spec.from;
+    if view.raft.is_joint() || demotes != view.raft.voters.contains(&spec.member) {
         return None;
     }
     let planner = Planner::new(view, policy);
+    if demotes {
+        if !planner.has_quorum() || planner.is_safe(&spec.target_voters(&view.raft.voters)) {
+            return None;
+        }
+        // It would wait for the dead to come back, and keep them from being replaced meanwhile.
+        let urgent = planner.replace_failed().filter(|urgent| urgent.replaces.is_some())?;
+        return Some(Step::Abort {
+            reason: format!("more urgent: {}", urgent.reason),
+            undo: None,
+        });
+    }
     let give_up = |reason: String| {
         Some(Step::Abort {
             reason,

@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use address_book::{AddressBook, AddressSource};
 pub use discovery::DiscoveryConfig;
-pub use error::{BindError, MeshError, Refusal};
+pub use error::{BindError, CLOCK_SKEW_MS_MAX, MeshError, Refusal};
 pub use gossip::{GossipDirectory, GossipTransport, gossip_address};
 pub use identity::Identity;
 pub use mesh::{GOSSIP_MESSAGE_BYTES_MAX, IncomingStream, Mesh, PeerStatus};

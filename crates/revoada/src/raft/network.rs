@@ -54,14 +54,21 @@ impl RaftNetworkFactory<C> for Network {
         Target {
             peer: target,
             network: self.clone(),
+            unopened: 0,
         }
     }
 }
+
+/// Pause after an append stream could not be opened; doubled a few times while it goes on.
+const REOPEN_PAUSE: Duration = Duration::from_millis(20);
+const REOPEN_DOUBLINGS: u32 = 3;
 
 /// The way to one peer.
 pub struct Target {
     peer: MemberId,
     network: Network,
+    /// Append streams in a row that could not be opened.
+    unopened: u32,
 }
 
 /// An envelope around one encoded message.
@@ -95,6 +102,14 @@ fn bad_answer(error: codec::CodecError) -> RPCError<C> {
 }
 
 impl Target {
+    /// An append stream could not be opened. The library waits out its back-off only before it takes a request from
+    /// a stream that was opened, and would try again at once, over and over: the wait is here.
+    async fn pause(&mut self) {
+        let pause = REOPEN_PAUSE * 2_u32.pow(self.unopened.min(REOPEN_DOUBLINGS));
+        self.unopened = self.unopened.saturating_add(1);
+        tokio::time::sleep(pause).await;
+    }
+
     fn deadline(option: &RPCOption) -> Duration {
         option.hard_ttl().min(UNARY_DEADLINE).max(Duration::from_millis(50))
     }
@@ -139,8 +154,14 @@ impl RaftNetworkV2<C> for Target {
             // Opening must not wait for the first request to be produced, only for the peer.
             let opened = tokio::time::timeout(option.soft_ttl().max(UNARY_DEADLINE), client.append(requests)).await;
             let replies = match opened {
-                Ok(Ok(response)) => response.into_inner(),
-                Ok(Err(status)) => return Err(rpc_error(from_status(peer, &status))),
+                Ok(Ok(response)) => {
+                    self.unopened = 0;
+                    response.into_inner()
+                }
+                Ok(Err(status)) => {
+                    self.pause().await;
+                    return Err(rpc_error(from_status(peer, &status)));
+                }
                 Err(_) => {
                     return Err(rpc_error(RpcError::Timeout {
                         peer: peer.short(),

@@ -474,3 +474,38 @@ fn a_slow_learner_makes_way_for_a_dead_voter() {
     view.raft.outgoing = Some(view.raft.voters.clone());
     assert_eq!(preempt(&view, &policy), None);
 }
+
+#[test]
+fn a_demotion_that_became_unsafe_makes_way_for_a_dead_voter() {
+    let mut view = view(&[Voter, Voter, Voter, Worker]);
+    view.formation = Formation {
+        voters: Some(3),
+        ..Formation::default()
+    };
+    let spec = TransitionSpec {
+        member: id(2),
+        from: Voter,
+        to: Worker,
+        replaces: None,
+        reason: "".into(),
+    };
+    let phase = Phase::Proposed;
+    view.in_flight = Some(Transition {
+        id: 1,
+        spec,
+        phase,
+        since_ms: 0,
+        phase_since_ms: 0,
+        block: None,
+    });
+    let policy = Policy::default();
+    assert_eq!(preempt(&view, &policy), None);
+    dead(&mut view, 3);
+    assert!(matches!(preempt(&view, &policy), Some(Step::Abort { undo: None, .. })));
+    // Not without anyone to take the seat, and not once Raft has begun.
+    let mut alone = view.clone();
+    dead(&mut alone, 4);
+    assert_eq!(preempt(&alone, &policy), None);
+    view.raft.outgoing = Some(view.raft.voters.clone());
+    assert_eq!(preempt(&view, &policy), None);
+}

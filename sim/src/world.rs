@@ -1,0 +1,13 @@
+//! Whole members on a simulated network, disk and clock: one run of one plan.
+//!
+//! Everything runs on one thread in turmoil's order; randomness and clocks of the whole process are the simulation's
+//! (see [`crate::one`]), so that a plan is played the same way, byte for byte, each time.
+
+mod client;
+mod disk;
+mod host;
+mod mesh;
+mod recorder;
+mod runner;
+
+pub use runner::run;

@@ -1,0 +1,895 @@
+//! One machine: the whole composition of a member as the binary makes it, without TLS, process and sockets.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engenho_engine::apiserver::{
+    Body, ClientRoots, Door, DoorDeps, DoorOptions, Identity, ServeOptions, TokenAuthenticator, TokenError,
+    VersionInfo, serve_stream,
+};
+use engenho_engine::store::StoreClient;
+use engenho_node::run::api::{self, Gate, Local, MeshApi, Stores};
+use engenho_node::run::material::{Material, Vault};
+use engenho_node::run::{announce, leader};
+use parking_lot::Mutex;
+use revoada::{
+    Announcement, CallHandler, JoinIntent, JoinPeer, Known, Member, MemberOptions, MemberTrust, NameWish, PeerStream,
+    Start, Timing,
+};
+use revoada_core::chain::Genesis;
+use revoada_core::env::{Clock, Entropy};
+use revoada_core::formation::Formation;
+use revoada_core::key::SecretKey;
+use revoada_core::policy::Policy;
+use revoada_core::ticket::Ticket;
+use revoada_core::view::RaftView;
+use revoada_core::{Hash32, MemberId, Role};
+use sim_check::record::{Final, Leading, LeaseRecord, Picture, Power, RaftNote, Refusal as TriedRefusal};
+use sim_plan::plan::Machine;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use turmoil::net::TcpListener;
+
+use super::disk::MachineDisk;
+use super::mesh::{Neighbourhood, SimJoinDialer, SimMesh, SimMeshConfig};
+use super::recorder::{Recorder, RecordingStores};
+
+/// Where API endpoints listen.
+pub const API_PORT: u16 = 6443;
+/// Where the mesh listens first.
+const MESH_PORT: u16 = 7443;
+
+const VERSION: &str = "0.1.0";
+
+/// The token of the workload's clients.
+pub const TOKEN: &str = "workload";
+
+/// When simulated time begins: 2026-01-01.
+pub const EPOCH_MS: u64 = 1_767_225_600_000;
+
+/// What the runner asks of a machine.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Join with this ticket.
+    Join(Box<Ticket>),
+    /// Give a ticket to the runner.
+    Ticket,
+    /// Leave for good.
+    Leave,
+    /// Expel another.
+    Expel(MemberId),
+    /// Set the formation.
+    Formation(u16, u16),
+    /// Drain another of its role, or let it have one again.
+    Hold(MemberId, bool),
+    /// Hand leadership over.
+    Transfer,
+    /// Snapshot, and drop the log.
+    Snapshot,
+    /// Begin a new epoch.
+    Recover,
+    /// Stop in good order.
+    Stop,
+    /// Say how everything stands.
+    Report,
+}
+
+/// What a machine shows the runner, which stands outside its runtime.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Its key, once it is a member.
+    pub member: Option<MemberId>,
+    /// Its role.
+    pub role: Option<Role>,
+    /// Whether it leads, and the term.
+    pub leads: Option<u64>,
+    /// Last applied entry, with a replica.
+    pub applied: Option<u64>,
+    /// Recovery epoch.
+    pub epoch: u64,
+    /// Who is in transition.
+    pub in_transition: Option<MemberId>,
+    /// Everyone's role.
+    pub roles: Vec<(MemberId, Role)>,
+    /// Why it takes no part.
+    pub halted: Option<String>,
+    /// Whether its endpoint finds somebody who serves.
+    pub api: bool,
+    /// Whether what is wanted of the cluster's shape is reached, as the leader's planner sees it.
+    pub whole: bool,
+    /// Chain: height and sealed blocks.
+    pub chain: (u64, u64),
+    /// Whether it ended for good (left, halted).
+    pub ended: bool,
+}
+
+/// A machine's state outside of its process.
+pub struct Cell {
+    pub number: u16,
+    pub plan: Machine,
+    pub disk: MachineDisk,
+    pub dir: PathBuf,
+    pub ip: Mutex<Option<IpAddr>>,
+    pub port: AtomicU16,
+    pub skew_ms: AtomicI64,
+    pub boots: AtomicU64,
+    pub keys: AtomicU32,
+    pub incarnations: Arc<AtomicU32>,
+    pub orders: Mutex<VecDeque<Order>>,
+    pub ordered: Notify,
+    pub view: Mutex<View>,
+    pub running: Mutex<bool>,
+    pub ticket: Mutex<Option<Ticket>>,
+    pub report: Mutex<Option<Final>>,
+    /// Set once it was told to go for good: it does not start by itself again.
+    pub gone: Mutex<bool>,
+    pub leases: bool,
+    /// Machines to which streams must not live on.
+    pub cut: Mutex<Vec<u16>>,
+}
+
+impl Cell {
+    pub fn new(number: u16, plan: Machine, root: &Path, leases: bool) -> Self {
+        Self {
+            number,
+            disk: MachineDisk::new(u64::from(plan.sync_ms)),
+            skew_ms: AtomicI64::new(plan.skew_ms),
+            plan,
+            dir: root.join(format!("m{number}")),
+            ip: Mutex::new(None),
+            port: AtomicU16::new(MESH_PORT),
+            boots: AtomicU64::new(0),
+            keys: AtomicU32::new(0),
+            incarnations: Arc::default(),
+            orders: Mutex::default(),
+            ordered: Notify::new(),
+            view: Mutex::default(),
+            running: Mutex::new(false),
+            ticket: Mutex::new(None),
+            report: Mutex::new(None),
+            gone: Mutex::new(false),
+            leases,
+            cut: Mutex::default(),
+        }
+    }
+
+    pub fn name(&self) -> String {
+        format!("m{}", self.number)
+    }
+
+    pub fn order(&self, order: Order) {
+        self.orders.lock().push_back(order);
+        self.ordered.notify_one();
+    }
+
+    async fn next_order(&self) -> Order {
+        loop {
+            let notified = self.ordered.notified();
+            if let Some(order) = self.orders.lock().pop_front() {
+                return order;
+            }
+            notified.await;
+        }
+    }
+
+    /// A machine that left or was expelled may come back as another member: with another key and a new disk.
+    fn key(&self) -> SecretKey {
+        let mut seed = [0; 32];
+        seed[0] = 1 + self.number as u8;
+        seed[1] = self.keys.load(Ordering::Relaxed) as u8;
+        SecretKey::from_bytes(&seed)
+    }
+
+    /// Becomes a machine that never was a member.
+    pub fn renew(&self) {
+        self.keys.fetch_add(1, Ordering::Relaxed);
+        self.disk.crash(sim_plan::plan::DiskFate::Lost, 0);
+        *self.gone.lock() = false;
+        *self.view.lock() = View::default();
+    }
+
+    fn member_dir(&self) -> PathBuf {
+        PathBuf::from(format!("/k{}", self.keys.load(Ordering::Relaxed)))
+    }
+}
+
+struct SimClock {
+    cell: Arc<Cell>,
+}
+
+impl Clock for SimClock {
+    fn unix_ms(&self) -> u64 {
+        let now = EPOCH_MS + turmoil::sim_elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
+        now.saturating_add_signed(self.cell.skew_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// Deterministic: the process's random source is seeded.
+struct SimEntropy;
+
+impl Entropy for SimEntropy {
+    fn fill(&self, out: &mut [u8]) {
+        getrandom::fill(out).expect("the simulated source never fails");
+    }
+}
+
+struct Calls {
+    member: std::sync::OnceLock<Member>,
+    vault: Arc<Vault>,
+}
+
+#[async_trait]
+impl CallHandler for Calls {
+    async fn call(&self, peer: MemberId, method: &str, _: bytes::Bytes) -> Result<bytes::Bytes, String> {
+        let member = self.member.get().ok_or("starting")?;
+        self.vault.answer(member, peer, method).map(Into::into)
+    }
+}
+
+struct Tokens;
+
+#[async_trait]
+impl TokenAuthenticator for Tokens {
+    async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
+        if token == TOKEN {
+            return Ok(Identity {
+                user: "workload".into(),
+                groups: vec!["system:masters".into()],
+                ..Identity::default()
+            });
+        }
+        Err(TokenError::Invalid {
+            reason: "no such token".into(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct NoCertificates;
+
+impl rustls::server::ResolvesServerCert for NoCertificates {
+    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+}
+
+/// How the process ended.
+enum Ended {
+    Stopped,
+    Left,
+    Halted,
+}
+
+/// The machine's software, from its start until it ends.
+pub async fn software(
+    cell: Arc<Cell>,
+    recorder: Recorder,
+    neighbourhood: Neighbourhood,
+    loss: Arc<AtomicU64>,
+) -> turmoil::Result {
+    *cell.running.lock() = true;
+    cell.ip.lock().replace(turmoil::lookup(cell.name()));
+    let result = run(&cell, &recorder, &neighbourhood, loss).await;
+    *cell.running.lock() = false;
+    let at = recorder.stamp();
+    recorder.add(|record| {
+        record.power.push(Power {
+            at,
+            machine: cell.number,
+            up: false,
+        });
+    });
+    let mut view = cell.view.lock();
+    match result {
+        Ok(Ended::Stopped) => recorder.trace(at, format_args!("m{} stopped", cell.number)),
+        Ok(Ended::Left) => {
+            view.ended = true;
+            recorder.trace(at, format_args!("m{} left", cell.number));
+        }
+        Ok(Ended::Halted) => {
+            view.ended = true;
+            recorder.trace(
+                at,
+                format_args!("m{} halted: {}", cell.number, view.halted.clone().unwrap_or_default()),
+            );
+        }
+        Err(error) => {
+            view.ended = true;
+            view.halted = Some(format!("{error:#}"));
+            recorder.trace(at, format_args!("m{} failed: {error:#}", cell.number));
+        }
+    }
+    Ok(())
+}
+
+async fn run(
+    cell: &Arc<Cell>,
+    recorder: &Recorder,
+    neighbourhood: &Neighbourhood,
+    loss: Arc<AtomicU64>,
+) -> anyhow::Result<Ended> {
+    let boot = cell.boots.fetch_add(1, Ordering::Relaxed) + 1;
+    let key = cell.key();
+    let me = key.member_id();
+    let ip = turmoil::lookup(cell.name());
+    let port = cell.port.load(Ordering::Relaxed);
+    let disk = cell.disk.current();
+    let dir = cell.member_dir();
+    let secrets = cell.dir.join(format!("k{}", cell.keys.load(Ordering::Relaxed)));
+    std::fs::create_dir_all(&secrets)?;
+    let clock: Arc<dyn Clock> = Arc::new(SimClock { cell: Arc::clone(cell) });
+    let vault = Arc::new(Vault::open(&secrets)?);
+    let file = dir.join("member.bin");
+    let stored = MemberTrust::load(&disk, &file)?;
+    let (known, start, peers) = match stored {
+        Some((_, Some(fenced))) => {
+            cell.view.lock().halted = Some(fenced);
+            return Ok(Ended::Halted);
+        }
+        Some((known, None)) => {
+            let standing = known.chain().standing(&me);
+            if !standing.is_admitted() {
+                cell.view.lock().halted = Some(format!("this member is {standing}"));
+                return Ok(Ended::Halted);
+            }
+            (known.clone(), Start::Continue(known), Vec::new())
+        }
+        None if cell.number == 0 && cell.keys.load(Ordering::Relaxed) == 0 => {
+            let genesis = Genesis {
+                founder: me,
+                founder_name: cell.name(),
+                created_ms: clock.unix_ms(),
+                salt: Hash32([7; 32]),
+            };
+            if vault.material().is_none() {
+                vault.keep(Material::generate("sim", "10.96.0.0/16", "10.244.0.0/16")?)?;
+            }
+            let known = Known::founding(&genesis).map_err(anyhow::Error::msg)?;
+            (known, Start::Found(genesis), Vec::new())
+        }
+        None => {
+            let joined = loop {
+                let ticket = match cell.next_order().await {
+                    Order::Join(ticket) => *ticket,
+                    Order::Stop => return Ok(Ended::Stopped),
+                    _ => continue,
+                };
+                let intent = JoinIntent {
+                    ticket,
+                    name: NameWish {
+                        name: cell.name(),
+                        is_explicit: false,
+                    },
+                    witness: cell.plan.witness,
+                    version: VERSION.into(),
+                };
+                match revoada::join(&SimJoinDialer, &key, &intent, &*clock).await {
+                    Ok(joined) => break joined,
+                    Err(error) => {
+                        let at = recorder.stamp();
+                        recorder.trace(at, format_args!("m{} cannot join: {error}", cell.number));
+                        let again = !matches!(error, revoada::JoinError::Refused { .. });
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                        if again {
+                            // As an operator, or a service manager, would.
+                            cell.order(Order::Join(Box::new(intent.ticket)));
+                        }
+                    }
+                }
+            };
+            let at = recorder.stamp();
+            recorder.trace(at, format_args!("m{} joined as {}", cell.number, me.short()));
+            (joined.known.clone(), Start::Continue(joined.known), joined.peers)
+        }
+    };
+    recorder.add(|record| {
+        record.members.insert(me, cell.number);
+    });
+    let witness = known.chain().member(&me).is_some_and(|admitted| admitted.witness);
+    let name = known
+        .chain()
+        .member(&me)
+        .map_or_else(|| cell.name(), |admitted| admitted.name.clone());
+    let trust = Arc::new(MemberTrust::new(me, disk.arc(), &file, known, VERSION, &name));
+    let mesh = SimMesh::bind(SimMeshConfig {
+        me,
+        machine: cell.number,
+        boot,
+        ip,
+        port,
+        trust: Arc::clone(&trust) as Arc<dyn revoada_mesh::Trust>,
+        clock: Arc::clone(&clock),
+        recorder: recorder.clone(),
+        neighbourhood: Arc::clone(neighbourhood),
+        loss,
+        cell: Arc::clone(cell),
+    })
+    .await?;
+    for (peer, addresses) in peers {
+        revoada_mesh::Mesh::update_addresses(mesh.as_ref(), peer, addresses);
+    }
+    let stores = Arc::new(Stores::without_history());
+    let calls = Arc::new(Calls {
+        member: std::sync::OnceLock::new(),
+        vault: Arc::clone(&vault),
+    });
+    let hook = Arc::clone(&mesh);
+    let options = MemberOptions {
+        key,
+        dir,
+        announcement: Announcement {
+            name: name.clone(),
+            addresses: vec![mesh.local_addr()],
+            api: format!("https://{}", SocketAddr::new(ip, API_PORT)),
+            zone: cell.plan.zone.clone(),
+            version: VERSION.into(),
+            extra: serde_json::to_string(&announce::Extra::default())?,
+        },
+        timing: Timing::default(),
+        policy: Policy::default(),
+        disk: disk.arc(),
+        log: cell.disk.log_options(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::new(SimEntropy),
+        application: Arc::new(RecordingStores {
+            stores: Arc::clone(&stores),
+            recorder: recorder.clone(),
+            machine: cell.number,
+            incarnations: Arc::clone(&cell.incarnations),
+        }),
+        calls: Arc::clone(&calls) as Arc<dyn CallHandler>,
+        trust_changed: Arc::new(move || hook.trust_changed()),
+    };
+    let mesh_dyn = Arc::clone(&mesh) as Arc<dyn revoada_mesh::Mesh>;
+    let member = Member::start(options, start, mesh_dyn, trust, boot).await?;
+    // Set once, here.
+    let _ = calls.member.set(member.clone());
+    serve_joins(&member, Arc::clone(&mesh));
+    let result = serve(cell, recorder, &member, stores, vault, witness, clock).await;
+    let stopping = tokio::time::timeout(Duration::from_secs(9), member.shutdown()).await;
+    if stopping.is_err() {
+        let at = recorder.stamp();
+        recorder.trace(at, format_args!("m{} took too long to stop", cell.number));
+    }
+    mesh.shutdown();
+    result
+}
+
+fn serve_joins(member: &Member, mesh: Arc<SimMesh>) {
+    let streams = member.serve_joins(VERSION);
+    let stop = member.stop_token();
+    member.spawn(async move {
+        loop {
+            let incoming = tokio::select! {
+                incoming = mesh.join_accept() => incoming,
+                () = stop.cancelled() => return,
+            };
+            let Some(incoming) = incoming else { return };
+            let peer = JoinPeer {
+                member: incoming.peer,
+                remote: incoming.remote,
+            };
+            if streams.send(PeerStream::new(incoming.stream, peer)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+async fn serve(
+    cell: &Arc<Cell>,
+    recorder: &Recorder,
+    member: &Member,
+    stores: Arc<Stores>,
+    vault: Arc<Vault>,
+    witness: bool,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Ended> {
+    let ending = member.stop_token().child_token();
+    let _guard = ending.clone().drop_guard();
+    let local = Arc::new(Local::default());
+    let gate = Arc::new(Gate::new(Arc::clone(&local), Arc::new(MeshApi::new(member.clone()))));
+    member.spawn(observe(
+        Arc::clone(cell),
+        recorder.clone(),
+        member.clone(),
+        Arc::clone(&gate),
+        ending.clone(),
+    ));
+    if !witness {
+        member.spawn(api::run_local(
+            member.clone(),
+            Arc::clone(&stores),
+            Arc::clone(&vault),
+            Arc::clone(&local),
+            api::Shared {
+                version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
+                tokens: Arc::new(Tokens),
+            },
+            ending.clone(),
+        ));
+    }
+    member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), ending.clone()));
+    member.spawn(leader::run(
+        member.clone(),
+        Arc::clone(&local),
+        Arc::clone(&stores),
+        ending.clone(),
+    ));
+    if !witness {
+        let door = Door::new(
+            DoorDeps {
+                certificates: Arc::new(NoCertificates),
+                client_roots: Arc::new(ClientRoots::new(std::iter::empty::<&[u8]>())?),
+                tokens: Arc::new(Tokens),
+                router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
+                clock,
+            },
+            DoorOptions::default(),
+        )?;
+        let listener = TcpListener::bind(SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), API_PORT)).await?;
+        member.spawn(answer_clients(listener, door, ending.clone()));
+        member.spawn(follow_readiness(
+            member.clone(),
+            Arc::clone(&gate),
+            Arc::clone(&local),
+            ending.clone(),
+        ));
+    }
+    if cell.leases {
+        member.spawn(hold_leases(
+            Arc::clone(cell),
+            recorder.clone(),
+            member.clone(),
+            Arc::clone(&stores),
+            ending.clone(),
+        ));
+    }
+    let mut halted = member.watch_halted();
+    let left = Arc::new(Notify::new());
+    loop {
+        let order = tokio::select! {
+            order = cell.next_order() => order,
+            () = left.notified() => return Ok(Ended::Left),
+            reason = halted.wait_for(Option::is_some) => {
+                let reason = reason.ok().and_then(|reason| reason.clone()).unwrap_or_default();
+                cell.view.lock().halted = Some(reason);
+                return Ok(Ended::Halted);
+            }
+        };
+        match order {
+            Order::Stop => {
+                if let Err(error) = member.hand_over_leadership(Duration::from_secs(1)).await {
+                    let at = recorder.stamp();
+                    recorder.trace(at, format_args!("m{} hands nothing over: {error}", cell.number));
+                }
+                return Ok(Ended::Stopped);
+            }
+            Order::Leave => {
+                let (member, cell, recorder) = (member.clone(), Arc::clone(cell), recorder.clone());
+                let left = Arc::clone(&left);
+                tokio::spawn(async move {
+                    let done = member.leave().await;
+                    let at = recorder.stamp();
+                    recorder.trace(at, format_args!("m{} leave: {}", cell.number, said(&done)));
+                    if done.is_ok() {
+                        left.notify_one();
+                    }
+                });
+            }
+            Order::Report => {
+                let report = report(cell, member, &stores, &gate).await;
+                *cell.report.lock() = Some(report);
+            }
+            other => {
+                // Each takes its time, and may outlive the run.
+                let (member, cell, recorder) = (member.clone(), Arc::clone(cell), recorder.clone());
+                tokio::spawn(async move { obey(&cell, &recorder, &member, other).await });
+            }
+        }
+    }
+}
+
+fn formation(voters: u16, standbys: u16) -> Result<Formation, std::num::TryFromIntError> {
+    Ok(Formation {
+        voters: Some(voters.try_into()?),
+        standbys: Some(standbys.try_into()?),
+        ..Formation::default()
+    })
+}
+
+fn said<T, E: std::fmt::Display>(result: &Result<T, E>) -> String {
+    match result {
+        Ok(_) => "done".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn obey(cell: &Cell, recorder: &Recorder, member: &Member, order: Order) {
+    let what = format!("{order:?}");
+    let answer = match order {
+        Order::Ticket => {
+            let expires = EPOCH_MS + recorder.now_ms() + 3_600_000;
+            let ticket = member.issue_ticket(expires, 20, false).await;
+            let answer = said(&ticket);
+            *cell.ticket.lock() = ticket.ok();
+            answer
+        }
+        Order::Expel(id) => said(&member.expel(id, "told to").await),
+        Order::Formation(voters, standbys) => match formation(voters, standbys) {
+            Ok(formation) => said(&member.set_formation(formation).await),
+            Err(error) => error.to_string(),
+        },
+        Order::Hold(id, true) => said(&member.hold(id, Some(revoada_core::command::Hold::Drained)).await),
+        Order::Hold(id, false) => said(&member.hold(id, None).await),
+        Order::Transfer => said(&member.hand_over_leadership(Duration::from_secs(2)).await),
+        Order::Snapshot => said(&member.compact_log().await),
+        Order::Recover => said(&member.recover(false).await),
+        Order::Join(_) => "is a member already".into(),
+        Order::Leave | Order::Report | Order::Stop => return,
+    };
+    let at = recorder.stamp();
+    let what: String = what.chars().take(60).collect();
+    recorder.trace(at, format_args!("m{} {what}: {answer}", cell.number));
+}
+
+async fn answer_clients(listener: TcpListener, door: Door, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let (door, stop) = (door.clone(), stop.clone());
+        tokio::spawn(async move {
+            // A client that went away is none of the server's business.
+            let _ = serve_stream(stream, Clients(door), &ServeOptions::default(), stop).await;
+        });
+    }
+}
+
+/// The door without its TLS, as a service.
+#[derive(Clone)]
+struct Clients(Door);
+
+impl tower::Service<http::Request<Body>> for Clients {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let door = self.0.clone();
+        Box::pin(async move { Ok(door.handle(request, None).await) })
+    }
+}
+
+async fn follow_readiness(member: Member, gate: Arc<Gate>, local: Arc<Local>, stop: CancellationToken) {
+    loop {
+        let ready = gate.is_open() && local.server().as_ref().is_none_or(api::is_bootstrapped);
+        member.set_api_ready(ready);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(300)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Writes down what the member shows, whenever it changes.
+async fn observe(cell: Arc<Cell>, recorder: Recorder, member: Member, gate: Arc<Gate>, stop: CancellationToken) {
+    let mut known = member.watch_known();
+    let mut leadership = member.watch_leadership();
+    let mut last_raft = None;
+    let mut last_role = None;
+    let mut first = true;
+    let mut led = None;
+    loop {
+        let changed = first || known.has_changed().unwrap_or(false);
+        first = false;
+        let picture = known.borrow_and_update().clone();
+        let raft = member.raft_state();
+        let incarnation = cell.incarnations.load(Ordering::Relaxed);
+        if changed {
+            let at = recorder.stamp();
+            recorder.add(|record| {
+                record.pictures.push(Picture {
+                    at,
+                    machine: cell.number,
+                    replica: raft.is_some(),
+                    state: picture.shared_state(),
+                    raft: picture.config().clone(),
+                });
+            });
+        }
+        let role = picture.role(&member.id());
+        if role != last_role {
+            let at = recorder.stamp();
+            recorder.trace(at, format_args!("m{} is {role:?}", cell.number));
+            last_role = role;
+        }
+        if let Some(raft) = raft {
+            let note = (incarnation, raft.epoch, raft.term, raft.leads);
+            if last_raft != Some(note) {
+                let at = recorder.stamp();
+                recorder.trace(
+                    at,
+                    format_args!(
+                        "m{} term {}{}",
+                        cell.number,
+                        raft.term,
+                        if raft.leads { ", leads" } else { "" }
+                    ),
+                );
+                recorder.add(|record| {
+                    record.raft.push(RaftNote {
+                        at,
+                        machine: cell.number,
+                        incarnation,
+                        epoch: raft.epoch,
+                        term: raft.term,
+                        leads: raft.leads,
+                    });
+                });
+                last_raft = Some(note);
+            }
+        }
+        let leads = *leadership.borrow_and_update();
+        if leads != led {
+            if let (Some(term), Some(raft)) = (leads, raft) {
+                let at = recorder.stamp();
+                recorder.add(|record| {
+                    record.leading.push(Leading {
+                        at,
+                        machine: cell.number,
+                        member: member.id(),
+                        epoch: raft.epoch,
+                        term,
+                        applied: raft.applied,
+                    });
+                });
+            }
+            led = leads;
+        }
+        {
+            let mut view = cell.view.lock();
+            let chain = picture.chain();
+            *view = View {
+                member: Some(member.id()),
+                role,
+                leads,
+                applied: raft.map(|raft| raft.applied),
+                epoch: picture.version().epoch,
+                in_transition: picture.state().in_flight().map(|transition| transition.spec.member),
+                roles: picture
+                    .members()
+                    .into_iter()
+                    .filter_map(|id| Some((id, picture.role(&id)?)))
+                    .collect(),
+                halted: None,
+                api: gate.is_open(),
+                whole: is_whole(&picture),
+                chain: (chain.height(), picture.state().seals().len() as u64),
+                ended: false,
+            };
+        }
+        tokio::select! {
+            _ = known.changed() => {}
+            _ = leadership.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Whether the shape that is wanted is there and nothing is under way.
+fn is_whole(picture: &Known) -> bool {
+    let target = picture.state().formation().resolve(picture.eligible());
+    let raft: &RaftView = picture.config();
+    picture.state().in_flight().is_none()
+        && raft.voters.len() == target.voters
+        && raft.learners.len() == target.standbys
+}
+
+async fn report(cell: &Cell, member: &Member, stores: &Stores, gate: &Gate) -> Final {
+    let raft = member.raft_state();
+    let picture = member.known();
+    let store = stores.current().filter(|_| raft.is_some());
+    let read = member.consensus();
+    let api = if raft.is_some() {
+        use revoada_core::consensus::Consensus;
+        read.read_index(Duration::from_secs(3)).await.is_ok()
+    } else {
+        gate.is_open()
+    };
+    Final {
+        machine: cell.number,
+        member: Some(member.id()),
+        running: true,
+        halted: member.watch_halted().borrow().clone(),
+        applied: raft.map(|raft| raft.applied),
+        store: store.map(|store| {
+            let hash = store.hash_kv();
+            (hash.hash, hash.revision)
+        }),
+        epoch: picture.version().epoch,
+        state: Some(picture.shared_state()),
+        raft: Some(picture.config().clone()),
+        api,
+    }
+}
+
+/// Grants leases, keeps them for a while, then lets them end.
+async fn hold_leases(
+    cell: Arc<Cell>,
+    recorder: Recorder,
+    member: Member,
+    stores: Arc<Stores>,
+    stop: CancellationToken,
+) {
+    const TTL_S: i64 = 4;
+    let mut round = 0_u64;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(2_500)) => {}
+            () = stop.cancelled() => return,
+        }
+        let Some(store) = stores.current() else { continue };
+        round += 1;
+        let id = 1_000_000 * i64::from(cell.number + 1)
+            + 10_000 * i64::try_from(cell.boots.load(Ordering::Relaxed)).unwrap_or(0)
+            + i64::try_from(round).unwrap_or(0);
+        let client = StoreClient::new(store, member.consensus());
+        let asked = recorder.stamp();
+        let granted = client.lease_grant(id, TTL_S, Duration::from_secs(3)).await.is_ok();
+        let mut lease = LeaseRecord {
+            id,
+            ttl_ms: TTL_S.unsigned_abs() * 1000,
+            granted: (asked, granted.then(|| recorder.stamp())),
+            kept: Vec::new(),
+            revoked: None,
+            ended: None,
+        };
+        for _ in 0..(round % 4) {
+            if !granted {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            let asked = recorder.stamp();
+            let kept = client.lease_keep_alive(id, Duration::from_secs(2)).await.is_ok();
+            lease.kept.push((asked, kept.then(|| recorder.stamp())));
+        }
+        recorder.add(|record| record.leases.push(lease));
+    }
+}
+
+/// Notes that a member that must not take part tried to, and what came of it.
+pub fn note_refusal(recorder: &Recorder, at_ms: u64, machine: u16, refused: bool, told: String) {
+    let at = recorder.stamp_at(at_ms);
+    recorder.trace(
+        at,
+        format_args!(
+            "m{machine} returned: {} ({told})",
+            if refused { "refused" } else { "NOT refused" }
+        ),
+    );
+    recorder.add(|record| {
+        record.refusals.push(TriedRefusal {
+            at,
+            machine,
+            refused,
+            told,
+        });
+    });
+}
