@@ -10,6 +10,9 @@ use anyhow::{Context, ensure};
 use crate::clock::Stopwatch;
 use crate::one::Summary;
 
+/// Real seconds that one run may take.
+const RUN_S_MAX: f64 = 90.0;
+
 /// What to play: seeds of random plans, or of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Case {
@@ -47,10 +50,33 @@ pub fn play(case: &Case) -> anyhow::Result<Summary> {
     if let Some(mutation) = &case.mutation {
         command.args(["--mutation", mutation]);
     }
-    let output = command
+    let child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .context("a run could not be started")?;
+    let pid = rustix::process::Pid::from_child(&child);
+    let ended = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        // A run whose simulated time stands still never ends by itself.
+        let watchdog = scope.spawn(|| {
+            let started = Stopwatch::start();
+            while !ended.load(Ordering::Acquire) {
+                if started.elapsed_s() > RUN_S_MAX {
+                    // It may have ended this very moment.
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    return;
+                }
+                std::thread::park_timeout(std::time::Duration::from_millis(100));
+            }
+        });
+        let output = child.wait_with_output();
+        ended.store(true, Ordering::Release);
+        watchdog.thread().unpark();
+        output
+    })
+    .context("a run could not be waited for")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().rev().find(|line| line.starts_with('{'));
     match line.map(serde_json::from_str) {

@@ -196,6 +196,22 @@ impl<'a> Facts<'a> {
         self.forked_since().is_some_and(|since| at >= since) && self.branch_at(machine, at) < self.surviving
     }
 
+    /// Machines whose last key is no member any more, by the highest chain that anybody has at the end.
+    pub fn outsiders(&self) -> Vec<u16> {
+        let finals = &self.record.finals;
+        let chains = finals
+            .iter()
+            .filter_map(|last| Some(((last.epoch, last.state.as_ref()?.chain()?.height()), last.state.as_ref()?)));
+        let Some((_, newest)) = chains.max_by_key(|(age, _)| *age) else {
+            return Vec::new();
+        };
+        finals
+            .iter()
+            .filter(|last| last.member.is_some_and(|member| !newest.standing(&member).is_admitted()))
+            .map(|last| last.machine)
+            .collect()
+    }
+
     /// When each block of a branch was first shown by anybody, by its index.
     pub fn blocks_shown(&self, branch: u64) -> BTreeMap<u64, Stamp> {
         let mut shown = BTreeMap::new();

@@ -364,7 +364,7 @@ pub struct Final {
     pub halted: Option<String>,
     /// Index of the last applied entry, with a replica.
     pub applied: Option<u64>,
-    /// Digest of the store at the end, and its revision, with a replica.
+    /// Digest of the store at the end, and the index of the last entry that it applied by then, with a replica.
     pub store: Option<(Digest, u64)>,
     /// Recovery epoch.
     pub epoch: u64,

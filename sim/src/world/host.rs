@@ -133,6 +133,8 @@ pub struct Cell {
     /// Set once it was told to go for good: it does not start by itself again.
     pub gone: Mutex<bool>,
     pub leases: bool,
+    /// Index of the last entry that its store applied, or of the snapshot that it restored.
+    pub applied: Arc<AtomicU64>,
     /// Machines to which streams must not live on.
     pub cut: Mutex<Vec<u16>>,
 }
@@ -142,7 +144,7 @@ impl Cell {
         Self {
             number,
             disk: MachineDisk::new(u64::from(plan.sync_ms)),
-            skew_ms: AtomicI64::new(plan.skew_ms),
+            skew_ms: AtomicI64::new(0),
             plan,
             dir: root.join(format!("m{number}")),
             ip: Mutex::new(None),
@@ -158,6 +160,7 @@ impl Cell {
             report: Mutex::new(None),
             gone: Mutex::new(false),
             leases,
+            applied: Arc::default(),
             cut: Mutex::default(),
         }
     }
@@ -445,6 +448,7 @@ async fn run(
             recorder: recorder.clone(),
             machine: cell.number,
             incarnations: Arc::clone(&cell.incarnations),
+            applied: Arc::clone(&cell.applied),
         }),
         calls: Arc::clone(&calls) as Arc<dyn CallHandler>,
         trust_changed: Arc::new(move || hook.trust_changed()),
@@ -805,7 +809,9 @@ fn is_whole(picture: &Known) -> bool {
 async fn report(cell: &Cell, member: &Member, stores: &Stores, gate: &Gate) -> Final {
     let raft = member.raft_state();
     let picture = member.known();
+    // Read at one moment: nothing is applied between these lines.
     let store = stores.current().filter(|_| raft.is_some());
+    let store = store.map(|store| (store.hash_kv().hash, cell.applied.load(Ordering::Relaxed)));
     let read = member.consensus();
     let api = if raft.is_some() {
         use revoada_core::consensus::Consensus;
@@ -819,10 +825,7 @@ async fn report(cell: &Cell, member: &Member, stores: &Stores, gate: &Gate) -> F
         running: true,
         halted: member.watch_halted().borrow().clone(),
         applied: raft.map(|raft| raft.applied),
-        store: store.map(|store| {
-            let hash = store.hash_kv();
-            (hash.hash, hash.revision)
-        }),
+        store,
         epoch: picture.version().epoch,
         state: Some(picture.shared_state()),
         raft: Some(picture.config().clone()),

@@ -155,6 +155,7 @@ pub struct RecordingStores {
     pub recorder: Recorder,
     pub machine: u16,
     pub incarnations: Arc<AtomicU32>,
+    pub applied: Arc<AtomicU64>,
 }
 
 impl ApplicationFactory for RecordingStores {
@@ -177,6 +178,7 @@ impl ApplicationFactory for RecordingStores {
             recorder: self.recorder.clone(),
             machine: self.machine,
             incarnation: self.incarnations.fetch_add(1, Ordering::Relaxed) + 1,
+            applied: Arc::clone(&self.applied),
             epoch,
         }))
     }
@@ -192,6 +194,7 @@ struct Recording {
     recorder: Recorder,
     machine: u16,
     incarnation: u32,
+    applied: Arc<AtomicU64>,
     epoch: u64,
 }
 
@@ -233,6 +236,7 @@ impl Application for Recording {
         let before: Vec<bool> = keys.iter().map(|key| self.store.get(key).is_some()).collect();
         let revision_before = self.store.revision();
         let response = self.inner.apply(at, payload);
+        self.applied.store(at.index, Ordering::Relaxed);
         let revision = self.store.revision();
         let mut changes = Vec::new();
         if revision > revision_before {
@@ -300,6 +304,7 @@ impl Application for Recording {
 
     fn restore(&self, index: u64, input: &mut dyn Read) -> std::io::Result<()> {
         self.inner.restore(index, input)?;
+        self.applied.store(index, Ordering::Relaxed);
         let at = self.recorder.stamp();
         let revision = self.store.revision();
         self.recorder.trace(

@@ -176,6 +176,10 @@ impl World<'_> {
         let clients = Arc::clone(&self.clients);
         self.sim.host("clients", move || Arc::clone(&clients).run());
         let begun = self.now_ms();
+        // Nobody joins with a wrong clock; later it may go wrong.
+        for cell in &self.cells {
+            cell.skew_ms.store(cell.plan.skew_ms, Ordering::Relaxed);
+        }
         self.note(begun, "stands", "the cluster stands".into(), Vec::new());
         for step in &self.plan.steps {
             self.until(begun + step.at_ms)?;
@@ -676,8 +680,24 @@ impl World<'_> {
         }
     }
 
+    /// Whether a machine that was told to go is still a member: its departure was never committed.
+    fn is_admitted(&self, member: MemberId) -> bool {
+        let newest = self
+            .cells
+            .iter()
+            .map(|cell| cell.view.lock().clone())
+            .filter(|view| view.member.is_some() && view.member != Some(member))
+            .max_by_key(|view| (view.epoch, view.chain.0));
+        newest.is_some_and(|view| view.roles.iter().any(|(id, _)| *id == member))
+    }
+
     fn judge_return(&mut self, machine: u16, member: Option<MemberId>) {
         let view = self.view(machine);
+        if member.is_some_and(|member| self.is_admitted(member)) {
+            // It never went: nobody has to refuse it.
+            *self.cells[usize::from(machine)].gone.lock() = false;
+            return;
+        }
         let turned_away = member.is_some_and(|member| {
             ["expelled", "fenced", "left", "unknown"]
                 .iter()
@@ -695,6 +715,12 @@ impl World<'_> {
         for cell in &self.cells {
             cell.disk.mend();
             cell.skew_ms.store(0, Ordering::Relaxed);
+        }
+        for cell in &self.cells {
+            let member = cell.view.lock().member;
+            if member.is_some_and(|member| self.is_admitted(member)) {
+                *cell.gone.lock() = false;
+            }
         }
         // A member that stopped because its disk failed starts again, as a service manager would have it.
         let started = self.start_all();

@@ -112,6 +112,11 @@ impl MeshState {
         self.damping.get(id).map_or(0, |damping| damping.until_ms)
     }
 
+    /// How long a member's cool-down is in all, milliseconds; 0 if it doesn't cool down.
+    pub fn cooldown_ms(&self, id: &MemberId) -> u64 {
+        self.damping.get(id).map_or(0, |damping| cooldown_ms(damping.strikes))
+    }
+
     /// The transition that is neither committed nor given up.
     pub fn in_flight(&self) -> Option<&Transition> {
         self.in_flight.as_ref()

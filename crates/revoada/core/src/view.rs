@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::Hold;
 use crate::formation::Formation;
 use crate::id::MemberId;
-use crate::policy::{COOLDOWN_MS_MAX, Eligible, Policy};
+use crate::policy::{Eligible, Policy};
 use crate::role::Role;
 use crate::state::MeshState;
 use crate::transition::Transition;
@@ -176,6 +176,32 @@ pub fn is_majority(voters: &BTreeSet<MemberId>, live: &BTreeSet<MemberId>) -> bo
     !voters.is_empty() && voters.intersection(live).count() > voters.len() / 2
 }
 
+/// When cool-downs end by a leader's monotonic clock: once seen, a cool-down ends after what was left of it then, even
+/// if the wall clock is set back meanwhile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cooling {
+    /// By member: until when it cools down by the replicated state, and when that is by the monotonic clock.
+    ends: BTreeMap<MemberId, (u64, u64)>,
+}
+
+impl Cooling {
+    /// Corrects the cool-downs of a view that was just made of `state`.
+    pub fn hold(&mut self, view: &mut View, state: &MeshState) {
+        self.ends.retain(|id, _| view.members.contains_key(id));
+        for (id, member) in &mut view.members {
+            let until = state.cooling_until_ms(id);
+            let (known, ends) = *self.ends.entry(*id).or_insert((until, member.cooling_until_ms));
+            if known != until {
+                self.ends.insert(*id, (until, member.cooling_until_ms));
+            } else if ends <= view.now_ms {
+                member.cooling_until_ms = 0;
+            } else {
+                member.cooling_until_ms = member.cooling_until_ms.min(ends);
+            }
+        }
+    }
+}
+
 /// Everything the planner decides from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -197,7 +223,7 @@ impl View {
     /// Puts the replicated state and the leader's observations together.
     ///
     /// `now_ms` is the leader's monotonic time and `unix_ms` its wall clock. Cool-downs are kept in wall-clock
-    /// time and are never longer than [`COOLDOWN_MS_MAX`] here, whatever the clocks did.
+    /// time; whatever the clocks did, what is left of one is never more than all of it. See also [`Cooling`].
     pub fn new(
         state: &MeshState,
         leader: MemberId,
@@ -210,7 +236,8 @@ impl View {
             .members()
             .map(|(id, member)| {
                 let seen = observe(&id);
-                let left_ms = state.cooling_until_ms(&id).saturating_sub(unix_ms).min(COOLDOWN_MS_MAX);
+                let left_ms = state.cooling_until_ms(&id).saturating_sub(unix_ms);
+                let left_ms = left_ms.min(state.cooldown_ms(&id));
                 let view = MemberView {
                     role: member.role,
                     witness: member.witness,
@@ -272,5 +299,46 @@ impl View {
             replicas: count(Role::Standby),
             witnesses: count(Role::Witness),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_no_cool_down() {
+        let id = MemberId([1; 32]);
+        let member = |cooling_until_ms| MemberView {
+            role: Role::Worker,
+            witness: false,
+            hold: None,
+            cooling_until_ms,
+            liveness: Liveness::Unknown,
+            zone: String::new(),
+            lag: None,
+            replica_ready: true,
+            storage_ok: true,
+            version: String::new(),
+        };
+        let view = |now_ms, cooling_until_ms| View {
+            now_ms,
+            leader: id,
+            members: BTreeMap::from([(id, member(cooling_until_ms))]),
+            raft: RaftView::default(),
+            in_flight: None,
+            formation: Formation::default(),
+        };
+        let state = MeshState::default();
+        let mut cooling = Cooling::default();
+        let mut held = |now_ms, until_ms| {
+            let mut view = view(now_ms, until_ms);
+            cooling.hold(&mut view, &state);
+            view.members[&id].cooling_until_ms
+        };
+        assert_eq!(held(1_000, 11_000), 11_000);
+        // The wall clock jumped back: by it, the whole cool-down would begin anew.
+        assert_eq!(held(6_000, 16_000), 11_000);
+        assert_eq!(held(11_000, 21_000), 0);
     }
 }

@@ -12,7 +12,7 @@ use revoada_core::command::MeshCommand;
 use revoada_core::planner::{Decision, plan, preempt};
 use revoada_core::state::MeshOutcome;
 use revoada_core::transition::{Phase, PhaseClock, ProgressView, Step, Transition, next_step};
-use revoada_core::view::{Observation, View};
+use revoada_core::view::{Cooling, Observation, View};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -111,6 +111,7 @@ impl Clocks {
 
 async fn lead(shared: &Arc<Shared>, replica: &Arc<Replica>, term: u64) {
     let mut clocks = Clocks::default();
+    let mut cooling = Cooling::default();
     let mut known = shared.trust.watch();
     let mut everyone = shared.gossip.everyone();
     let mut metrics = replica.raft.server_metrics();
@@ -137,7 +138,7 @@ async fn lead(shared: &Arc<Shared>, replica: &Arc<Replica>, term: u64) {
             continue;
         }
         super::seal::start(shared, &picture);
-        if let Err(reason) = turn(shared, replica, &picture, &mut clocks).await {
+        if let Err(reason) = turn(shared, replica, &picture, &mut clocks, &mut cooling).await {
             tracing::info!(%reason, "a role change did not advance; it is tried again");
             tokio::time::sleep(TICK).await;
         }
@@ -150,9 +151,11 @@ async fn turn(
     replica: &Arc<Replica>,
     picture: &Known,
     clocks: &mut Clocks,
+    cooling: &mut Cooling,
 ) -> Result<(), String> {
     let policy = &shared.options.policy;
-    let view = view(shared, replica, picture);
+    let mut view = view(shared, replica, picture);
+    cooling.hold(&mut view, picture.state());
     let decisions = plan(&view, policy);
     if let Some(hand_over @ Decision::TransferLeadership { .. }) = decisions.first() {
         return decide(shared, replica, hand_over.clone()).await;

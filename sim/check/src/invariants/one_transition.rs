@@ -24,7 +24,12 @@ const PHASE_MS: u64 = 45_000;
 
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
     let mut branches: BTreeMap<u64, Vec<(u64, &Picture)>> = BTreeMap::new();
+    let outsiders = facts.outsiders();
     for picture in &facts.record.pictures {
+        // Whoever doesn't know that it was expelled goes on with the picture it had.
+        if outsiders.contains(&picture.machine) && picture.at > facts.record.calm {
+            continue;
+        }
         let (Some(chain), Some(applied)) = (picture.state.chain(), picture.state.applied()) else {
             continue;
         };

@@ -90,7 +90,7 @@ fn finals(facts: &Facts<'_>) -> Result<(), Broken> {
         let (first, machine) = *stores.entry((branch, store.1)).or_insert((store, last.machine));
         if first != store {
             let what = format!(
-                "machines {machine} and {} are both at revision {} and hold different stores",
+                "machines {machine} and {} have both applied entry {} and hold different stores",
                 last.machine, store.1
             );
             return Err(Broken::new(NAME, facts.record.ended, what));
