@@ -802,7 +802,7 @@ fn is_whole(picture: &Known) -> bool {
     let target = picture.state().formation().resolve(picture.eligible());
     let raft: &RaftView = picture.config();
     picture.state().in_flight().is_none()
-        && raft.voters.len() == target.voters
+        && raft.voters.len() == target.votes()
         && raft.learners.len() == target.standbys
 }
 

@@ -17,6 +17,9 @@ use crate::rpc::{RpcError, call, from_status, pb};
 /// A replica that hears its leader needs nobody else's picture.
 const LEADERLESS: Duration = Duration::from_millis(1_000);
 
+/// A replica without a leader for this long asks everyone it knows of, heard of or not.
+const LOST: Duration = Duration::from_secs(10);
+
 /// What an operator must do is said again after this long.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
 
@@ -131,8 +134,10 @@ fn candidates(shared: &Shared) -> Vec<MemberId> {
         .collect();
     all.sort();
     let live = all.iter().filter(|(_, dead, _)| !dead).count();
-    // With live peers known there is no point in waiting for dead ones.
-    if live > 0 {
+    // With live peers known there is no point in waiting for dead ones; unless they are as lost as this member: those
+    // who were expelled together hear each other only.
+    let lost = shared.running().is_some() && shared.leaderless_for(LOST);
+    if live > 0 && !lost {
         all.truncate(live);
     }
     all.into_iter().map(|(_, _, id)| id).collect()
