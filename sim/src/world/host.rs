@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -133,6 +133,8 @@ pub struct Cell {
     /// Set once it was told to go for good: it does not start by itself again.
     pub gone: Mutex<bool>,
     pub leases: bool,
+    /// Whether it was told to be expelled: it doesn't join by itself.
+    pub expelled: AtomicBool,
     /// Index of the last entry that its store applied, or of the snapshot that it restored.
     pub applied: Arc<AtomicU64>,
     /// Machines to which streams must not live on.
@@ -160,6 +162,7 @@ impl Cell {
             report: Mutex::new(None),
             gone: Mutex::new(false),
             leases,
+            expelled: AtomicBool::new(false),
             applied: Arc::default(),
             cut: Mutex::default(),
         }

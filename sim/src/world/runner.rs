@@ -501,6 +501,7 @@ impl World<'_> {
                 let member = self.view(machine).member?;
                 *self.cells[usize::from(machine)].gone.lock() = true;
                 let someone = self.someone_but(machine)?;
+                self.cells[usize::from(machine)].expelled.store(true, Ordering::Relaxed);
                 self.cells[usize::from(someone)].order(Order::Expel(member));
                 Some(vec![machine])
             }
@@ -654,7 +655,8 @@ impl World<'_> {
         let view = cell.view.lock().clone();
         let fresh = view.member.is_none();
         let gone = *cell.gone.lock() && !*cell.running.lock();
-        if (!fresh && !gone) || self.joining.contains(&machine) {
+        let expelled = cell.expelled.load(Ordering::Relaxed);
+        if (!fresh && !gone) || expelled || self.joining.contains(&machine) {
             return None;
         }
         if gone {

@@ -156,7 +156,10 @@ impl Member {
         while replica.metrics().snapshot.is_none_or(|at| at.index < wanted) {
             let change = openraft::async_runtime::WatchReceiver::changed(&mut metrics);
             // Not every step of a snapshot shows in these metrics.
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(100), change).await;
+            let changed = tokio::time::timeout(std::time::Duration::from_millis(100), change).await;
+            if let Ok(Err(_)) = changed {
+                return Err("the replica stopped".into());
+            }
             if tokio::time::Instant::now() > deadline {
                 return Err("no snapshot within 10 s".into());
             }

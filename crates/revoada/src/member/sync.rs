@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// One peer is followed for at most this long before the choice is made anew.
 const TURN: Duration = Duration::from_secs(60);
 
+/// The same for a replica: it waits for a leader, and a peer that has none either is no help.
+const REPLICA_TURN: Duration = Duration::from_secs(3);
+
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut turn = 0_usize;
     let mut refused_by: BTreeMap<MemberId, Refusal> = BTreeMap::new();
@@ -46,9 +49,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let Some(peer) = candidates.get(turn % candidates.len().max(1)).copied() else {
             continue;
         };
+        let turn_max = if shared.running().is_some() { REPLICA_TURN } else { TURN };
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            ended = tokio::time::timeout(TURN, follow(&shared, peer)) => match ended {
+            ended = tokio::time::timeout(turn_max, follow(&shared, peer)) => match ended {
                 Ok(Err(reason)) => {
                     tracing::debug!(peer = %peer.short(), %reason, "this peer's picture cannot be followed");
                     if reason.refusal() == Some(Refusal::ClockSkew) {
@@ -62,9 +66,15 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     };
                     turn = turn.wrapping_add(1);
                 }
-                Ok(Ok(())) | Err(_) => {
+                Ok(Ok(())) => {
                     refused_by.clear();
                     clock_refused_by.clear();
+                }
+                // Followed to the end of the turn: this peer at least takes this member for one.
+                Err(_) => {
+                    refused_by.remove(&peer);
+                    clock_refused_by.remove(&peer);
+                    turn = turn.wrapping_add(1);
                 }
             },
         }
