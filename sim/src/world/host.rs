@@ -1,22 +1,16 @@
 //! One machine: the whole composition of a member as the binary makes it, without TLS, process and sockets.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use engenho_engine::apiserver::{
-    Body, ClientRoots, Door, DoorDeps, DoorOptions, Identity, ServeOptions, TokenAuthenticator, TokenError,
-    VersionInfo, serve_stream,
+    ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
 };
-use engenho_engine::store::StoreClient;
 use engenho_node::run::api::{self, Gate, Local, MeshApi, Stores};
 use engenho_node::run::material::{Material, Vault};
 use engenho_node::run::{announce, leader};
@@ -31,9 +25,8 @@ use revoada_core::formation::Formation;
 use revoada_core::key::SecretKey;
 use revoada_core::policy::Policy;
 use revoada_core::ticket::Ticket;
-use revoada_core::view::RaftView;
 use revoada_core::{Hash32, MemberId, Role};
-use sim_check::record::{Final, Leading, LeaseRecord, Picture, Power, RaftNote, Refusal as TriedRefusal};
+use sim_check::record::{Final, Power, Refusal as TriedRefusal};
 use sim_plan::plan::Machine;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +35,7 @@ use turmoil::net::TcpListener;
 use super::disk::MachineDisk;
 use super::mesh::{Neighbourhood, SimJoinDialer, SimMesh, SimMeshConfig};
 use super::recorder::{Recorder, RecordingStores};
+use super::{door, leases, observe};
 
 /// Where API endpoints listen.
 pub const API_PORT: u16 = 6443;
@@ -505,7 +499,7 @@ async fn serve(
     let _guard = ending.clone().drop_guard();
     let local = Arc::new(Local::default());
     let gate = Arc::new(Gate::new(Arc::clone(&local), Arc::new(MeshApi::new(member.clone()))));
-    member.spawn(observe(
+    member.spawn(observe::follow(
         Arc::clone(cell),
         recorder.clone(),
         member.clone(),
@@ -544,7 +538,7 @@ async fn serve(
             DoorOptions::default(),
         )?;
         let listener = TcpListener::bind(SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), API_PORT)).await?;
-        member.spawn(answer_clients(listener, door, ending.clone()));
+        member.spawn(door::answer(listener, door, ending.clone()));
         member.spawn(follow_readiness(
             member.clone(),
             Arc::clone(&gate),
@@ -553,7 +547,7 @@ async fn serve(
         ));
     }
     if cell.leases {
-        member.spawn(hold_leases(
+        member.spawn(leases::hold(
             Arc::clone(cell),
             recorder.clone(),
             member.clone(),
@@ -594,7 +588,7 @@ async fn serve(
                 });
             }
             Order::Report => {
-                let report = report(cell, member, &stores, &gate).await;
+                let report = observe::report(cell, member, &stores, &gate).await;
                 *cell.report.lock() = Some(report);
             }
             other => {
@@ -649,40 +643,6 @@ async fn obey(cell: &Cell, recorder: &Recorder, member: &Member, order: Order) {
     recorder.trace(at, format_args!("m{} {what}: {answer}", cell.number));
 }
 
-async fn answer_clients(listener: TcpListener, door: Door, stop: CancellationToken) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        let Ok((stream, _)) = accepted else { continue };
-        let (door, stop) = (door.clone(), stop.clone());
-        tokio::spawn(async move {
-            // A client that went away is none of the server's business.
-            let _ = serve_stream(stream, Clients(door), &ServeOptions::default(), stop).await;
-        });
-    }
-}
-
-/// The door without its TLS, as a service.
-#[derive(Clone)]
-struct Clients(Door);
-
-impl tower::Service<http::Request<Body>> for Clients {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let door = self.0.clone();
-        Box::pin(async move { Ok(door.handle(request, None).await) })
-    }
-}
-
 async fn follow_readiness(member: Member, gate: Arc<Gate>, local: Arc<Local>, stop: CancellationToken) {
     loop {
         let ready = gate.is_open() && local.server().as_ref().is_none_or(api::is_bootstrapped);
@@ -691,192 +651,6 @@ async fn follow_readiness(member: Member, gate: Arc<Gate>, local: Arc<Local>, st
             () = tokio::time::sleep(Duration::from_millis(300)) => {}
             () = stop.cancelled() => return,
         }
-    }
-}
-
-/// Writes down what the member shows, whenever it changes.
-async fn observe(cell: Arc<Cell>, recorder: Recorder, member: Member, gate: Arc<Gate>, stop: CancellationToken) {
-    let mut known = member.watch_known();
-    let mut leadership = member.watch_leadership();
-    let mut last_raft = None;
-    let mut last_role = None;
-    let mut first = true;
-    let mut led = None;
-    loop {
-        let changed = first || known.has_changed().unwrap_or(false);
-        first = false;
-        let picture = known.borrow_and_update().clone();
-        let raft = member.raft_state();
-        let incarnation = cell.incarnations.load(Ordering::Relaxed);
-        if changed {
-            let at = recorder.stamp();
-            recorder.add(|record| {
-                record.pictures.push(Picture {
-                    at,
-                    machine: cell.number,
-                    replica: raft.is_some(),
-                    state: picture.shared_state(),
-                    raft: picture.config().clone(),
-                });
-            });
-        }
-        let role = picture.role(&member.id());
-        if role != last_role {
-            let at = recorder.stamp();
-            recorder.trace(at, format_args!("m{} is {role:?}", cell.number));
-            last_role = role;
-        }
-        if let Some(raft) = raft {
-            let note = (incarnation, raft.epoch, raft.term, raft.leads);
-            if last_raft != Some(note) {
-                let at = recorder.stamp();
-                recorder.trace(
-                    at,
-                    format_args!(
-                        "m{} term {}{}",
-                        cell.number,
-                        raft.term,
-                        if raft.leads { ", leads" } else { "" }
-                    ),
-                );
-                recorder.add(|record| {
-                    record.raft.push(RaftNote {
-                        at,
-                        machine: cell.number,
-                        incarnation,
-                        epoch: raft.epoch,
-                        term: raft.term,
-                        leads: raft.leads,
-                    });
-                });
-                last_raft = Some(note);
-            }
-        }
-        let leads = *leadership.borrow_and_update();
-        if leads != led {
-            if let (Some(term), Some(raft)) = (leads, raft) {
-                let at = recorder.stamp();
-                recorder.add(|record| {
-                    record.leading.push(Leading {
-                        at,
-                        machine: cell.number,
-                        member: member.id(),
-                        epoch: raft.epoch,
-                        term,
-                        applied: raft.applied,
-                    });
-                });
-            }
-            led = leads;
-        }
-        {
-            let mut view = cell.view.lock();
-            let chain = picture.chain();
-            *view = View {
-                member: Some(member.id()),
-                role,
-                leads,
-                applied: raft.map(|raft| raft.applied),
-                epoch: picture.version().epoch,
-                in_transition: picture.state().in_flight().map(|transition| transition.spec.member),
-                roles: picture
-                    .members()
-                    .into_iter()
-                    .filter_map(|id| Some((id, picture.role(&id)?)))
-                    .collect(),
-                halted: None,
-                api: gate.is_open(),
-                whole: is_whole(&picture),
-                chain: (chain.height(), picture.state().seals().len() as u64),
-                ended: false,
-            };
-        }
-        tokio::select! {
-            _ = known.changed() => {}
-            _ = leadership.changed() => {}
-            () = tokio::time::sleep(Duration::from_millis(50)) => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-/// Whether the shape that is wanted is there and nothing is under way.
-fn is_whole(picture: &Known) -> bool {
-    let target = picture.state().formation().resolve(picture.eligible());
-    let raft: &RaftView = picture.config();
-    picture.state().in_flight().is_none()
-        && raft.voters.len() == target.votes()
-        && raft.learners.len() == target.standbys
-}
-
-async fn report(cell: &Cell, member: &Member, stores: &Stores, gate: &Gate) -> Final {
-    let raft = member.raft_state();
-    let picture = member.known();
-    // Read at one moment: nothing is applied between these lines.
-    let store = stores.current().filter(|_| raft.is_some());
-    let store = store.map(|store| (store.hash_kv().hash, cell.applied.load(Ordering::Relaxed)));
-    let read = member.consensus();
-    let api = if raft.is_some() {
-        use revoada_core::consensus::Consensus;
-        read.read_index(Duration::from_secs(3)).await.is_ok()
-    } else {
-        gate.is_open()
-    };
-    Final {
-        machine: cell.number,
-        member: Some(member.id()),
-        running: true,
-        halted: member.watch_halted().borrow().clone(),
-        applied: raft.map(|raft| raft.applied),
-        store,
-        epoch: picture.version().epoch,
-        state: Some(picture.shared_state()),
-        raft: Some(picture.config().clone()),
-        api,
-    }
-}
-
-/// Grants leases, keeps them for a while, then lets them end.
-async fn hold_leases(
-    cell: Arc<Cell>,
-    recorder: Recorder,
-    member: Member,
-    stores: Arc<Stores>,
-    stop: CancellationToken,
-) {
-    const TTL_S: i64 = 4;
-    let mut round = 0_u64;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(2_500)) => {}
-            () = stop.cancelled() => return,
-        }
-        let Some(store) = stores.current() else { continue };
-        round += 1;
-        let id = 1_000_000 * i64::from(cell.number + 1)
-            + 10_000 * i64::try_from(cell.boots.load(Ordering::Relaxed)).unwrap_or(0)
-            + i64::try_from(round).unwrap_or(0);
-        let client = StoreClient::new(store, member.consensus());
-        let asked = recorder.stamp();
-        let granted = client.lease_grant(id, TTL_S, Duration::from_secs(3)).await.is_ok();
-        let mut lease = LeaseRecord {
-            id,
-            ttl_ms: TTL_S.unsigned_abs() * 1000,
-            granted: (asked, granted.then(|| recorder.stamp())),
-            kept: Vec::new(),
-            revoked: None,
-            ended: None,
-        };
-        for _ in 0..(round % 4) {
-            if !granted {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1_200)).await;
-            let asked = recorder.stamp();
-            let kept = client.lease_keep_alive(id, Duration::from_secs(2)).await.is_ok();
-            lease.kept.push((asked, kept.then(|| recorder.stamp())));
-        }
-        recorder.add(|record| record.leases.push(lease));
     }
 }
 

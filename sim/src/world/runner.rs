@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::Context;
 use revoada_core::command::Command;
 use revoada_core::{MemberId, Role};
-use sim_check::record::{Final, LogImage, Power, Record};
+use sim_check::record::{Final, LogImage, Record};
 use sim_check::{Broken, check_all};
-use sim_plan::plan::{Action, DiskFate, Network, Plan, Target};
+use sim_plan::plan::Plan;
 use turmoil::{Builder, Sim};
 
 use super::client::Clients;
-use super::host::{Cell, Order, View, note_refusal, software};
+use super::host::{Cell, Order, View, software};
 use super::mesh::Neighbourhood;
 use super::recorder::Recorder;
 
@@ -30,9 +30,6 @@ const AFTER_CALM_MS: u64 = 4_000;
 
 /// How long the cluster must have been whole to count as healed.
 const WHOLE_MS: u64 = 2_000;
-
-/// How long a returning member has to be refused.
-const RETURN_MS: u64 = 8_000;
 
 /// How long reports may take.
 const REPORT_MS: u64 = 12_000;
@@ -51,25 +48,25 @@ pub struct Outcome {
 }
 
 /// Something to be done later.
-enum Later {
+pub(super) enum Later {
     Start(u16),
     JudgeReturn(u16, Option<MemberId>),
 }
 
-struct World<'a> {
-    sim: Sim<'a>,
-    plan: &'a Plan,
-    cells: Vec<Arc<Cell>>,
-    recorder: Recorder,
-    clients: Arc<Clients>,
-    later: Vec<(u64, Later)>,
+pub(super) struct World<'a> {
+    pub(super) sim: Sim<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) cells: Vec<Arc<Cell>>,
+    pub(super) recorder: Recorder,
+    pub(super) clients: Arc<Clients>,
+    pub(super) later: Vec<(u64, Later)>,
     /// Machines that are to join as soon as there is a ticket.
-    joining: Vec<u16>,
-    ticket_asked_ms: Option<u64>,
+    pub(super) joining: Vec<u16>,
+    pub(super) ticket_asked_ms: Option<u64>,
     /// Links that were cut in one direction.
-    one_way: Vec<(u16, u16)>,
-    held: Vec<(u16, u16)>,
-    loss: Arc<std::sync::atomic::AtomicU64>,
+    pub(super) one_way: Vec<(u16, u16)>,
+    pub(super) held: Vec<(u16, u16)>,
+    pub(super) loss: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// Plays a plan. `root` is an empty directory for what members keep outside the simulated disk.
@@ -135,7 +132,7 @@ pub fn run(plan: &Plan, root: &Path) -> anyhow::Result<Outcome> {
 }
 
 impl World<'_> {
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.sim.elapsed().as_millis() as u64
     }
 
@@ -224,11 +221,11 @@ impl World<'_> {
         Ok(())
     }
 
-    fn view(&self, machine: u16) -> View {
+    pub(super) fn view(&self, machine: u16) -> View {
         self.cells[usize::from(machine)].view.lock().clone()
     }
 
-    fn is_running(&self, machine: u16) -> bool {
+    pub(super) fn is_running(&self, machine: u16) -> bool {
         *self.cells[usize::from(machine)].running.lock()
     }
 
@@ -291,423 +288,8 @@ impl World<'_> {
             && replicas.iter().all(|applied| *applied == leader.applied)
     }
 
-    fn note(&self, at_ms: u64, kind: &'static str, what: String, machines: Vec<u16>) {
+    pub(super) fn note(&self, at_ms: u64, kind: &'static str, what: String, machines: Vec<u16>) {
         self.recorder.fault(at_ms, kind, what, machines);
-    }
-
-    // Whom and what.
-
-    fn leader(&self) -> Option<u16> {
-        let views = self.cells.iter().map(|cell| (cell.number, cell.view.lock().clone()));
-        views
-            .filter(|(number, view)| view.leads.is_some() && self.is_running(*number))
-            .max_by_key(|(_, view)| view.leads)
-            .map(|(number, _)| number)
-    }
-
-    fn with_role(&self, wanted: &[Role]) -> Vec<u16> {
-        self.cells
-            .iter()
-            .filter(|cell| *cell.running.lock() && cell.view.lock().role.is_some_and(|role| wanted.contains(&role)))
-            .map(|cell| cell.number)
-            .collect()
-    }
-
-    fn nth(all: &[u16], n: u16) -> Option<u16> {
-        (!all.is_empty()).then(|| all[usize::from(n) % all.len()])
-    }
-
-    fn resolve(&self, target: Target) -> Option<u16> {
-        match target {
-            Target::Machine(number) => (usize::from(number) < self.cells.len()).then_some(number),
-            Target::Leader => self.leader(),
-            Target::Follower(n) => {
-                let leader = self.leader();
-                let mut voters = self.with_role(&[Role::Voter, Role::Witness]);
-                voters.retain(|number| Some(*number) != leader);
-                Self::nth(&voters, n)
-            }
-            Target::Standby(n) => Self::nth(&self.with_role(&[Role::Standby]), n),
-            Target::Worker(n) => Self::nth(&self.with_role(&[Role::Worker]), n),
-            Target::InTransition => {
-                let leader = self.leader()?;
-                let member = self.view(leader).in_transition?;
-                self.machine_of(member)
-            }
-        }
-    }
-
-    fn machine_of(&self, member: MemberId) -> Option<u16> {
-        self.cells
-            .iter()
-            .find(|cell| cell.view.lock().member == Some(member))
-            .map(|cell| cell.number)
-    }
-
-    /// Asks the leader, or any running member.
-    fn order_someone(&self, order: Order) -> Option<u16> {
-        let someone = self.leader().or_else(|| {
-            self.cells
-                .iter()
-                .find(|cell| *cell.running.lock() && cell.view.lock().role.is_some())
-                .map(|cell| cell.number)
-        })?;
-        self.cells[usize::from(someone)].order(order);
-        Some(someone)
-    }
-
-    // What happens.
-
-    fn act(&mut self, action: &Action) {
-        let now = self.now_ms();
-        let before = self.effect(action, now);
-        let (what, machines) = match before {
-            Some(machines) => (action.to_string(), machines),
-            None => (format!("{action} (nobody there)"), Vec::new()),
-        };
-        let kind = if machines.is_empty() && what.ends_with("(nobody there)") {
-            "nobody there"
-        } else {
-            action.kind()
-        };
-        self.note(now, kind, what, machines);
-    }
-
-    /// Does it, and gives the machines that it concerned.
-    fn effect(&mut self, action: &Action, now: u64) -> Option<Vec<u16>> {
-        match action {
-            Action::Crash { target, disk } => {
-                let machine = self.resolve(*target).filter(|machine| self.is_running(*machine))?;
-                self.crash(machine, *disk);
-                Some(vec![machine])
-            }
-            Action::CrashMany { targets, disk } => {
-                // All are found out before the first dies.
-                let mut machines: Vec<u16> = targets.iter().filter_map(|target| self.resolve(*target)).collect();
-                machines.sort_unstable();
-                machines.dedup();
-                machines.retain(|machine| self.is_running(*machine));
-                for machine in &machines {
-                    self.crash(*machine, *disk);
-                }
-                Some(machines)
-            }
-            Action::Start { target: Some(target) } => {
-                let machine = self.resolve(*target)?;
-                self.start(machine);
-                Some(vec![machine])
-            }
-            Action::Start { target: None } => Some(self.start_all()),
-            Action::Restart { target, down_ms } => {
-                let machine = self.resolve(*target).filter(|machine| self.is_running(*machine))?;
-                self.cells[usize::from(machine)].order(Order::Stop);
-                self.later.push((now + u64::from(*down_ms), Later::Start(machine)));
-                Some(vec![machine])
-            }
-            Action::Readdress { target } => {
-                let machines: Vec<u16> = match target {
-                    Some(target) => vec![self.resolve(*target).filter(|machine| self.is_running(*machine))?],
-                    None => (0..self.cells.len() as u16)
-                        .filter(|machine| self.is_running(*machine))
-                        .collect(),
-                };
-                for machine in &machines {
-                    let cell = &self.cells[usize::from(*machine)];
-                    cell.port.fetch_add(1, Ordering::Relaxed);
-                    cell.order(Order::Stop);
-                    self.later.push((now + 1_000, Later::Start(*machine)));
-                }
-                Some(machines)
-            }
-            Action::Partition { groups } => {
-                let all = self.cells.len() as u16;
-                let group = |machine: u16| groups.iter().position(|group| group.contains(&machine));
-                for a in 0..all {
-                    for b in a + 1..all {
-                        if group(a).is_none() || group(a) != group(b) {
-                            self.hold(a, b);
-                        }
-                    }
-                }
-                Some((0..all).collect())
-            }
-            Action::IsolateLeader => {
-                let leader = self.leader()?;
-                for other in (0..self.cells.len() as u16).filter(|other| *other != leader) {
-                    self.hold(leader, other);
-                }
-                Some(vec![leader])
-            }
-            Action::OneWay { from, to } => {
-                let (from, to) = (self.resolve(*from)?, self.resolve(*to)?);
-                if from == to || self.held.contains(&(from.min(to), from.max(to))) {
-                    return None;
-                }
-                self.sim.partition_oneway(self.name(from), self.name(to));
-                self.one_way.push((from, to));
-                Some(vec![from, to])
-            }
-            Action::Hold { a, b } => {
-                let (a, b) = (self.resolve(*a)?, self.resolve(*b)?);
-                if a == b {
-                    return None;
-                }
-                self.hold(a, b);
-                Some(vec![a, b])
-            }
-            Action::Heal => {
-                self.heal();
-                Some(Vec::new())
-            }
-            Action::Weather { network } => {
-                self.weather(*network);
-                Some(Vec::new())
-            }
-            Action::Disk { target, fault } => {
-                let machine = self.resolve(*target)?;
-                self.cells[usize::from(machine)].disk.fail(*fault);
-                Some(vec![machine])
-            }
-            Action::DiskHeal => {
-                self.cells.iter().for_each(|cell| cell.disk.mend());
-                Some(Vec::new())
-            }
-            Action::ClockJump { target, by_ms } => {
-                let machine = self.resolve(*target)?;
-                self.cells[usize::from(machine)]
-                    .skew_ms
-                    .fetch_add(*by_ms, Ordering::Relaxed);
-                Some(vec![machine])
-            }
-            Action::Join { machine } => {
-                self.join(*machine)?;
-                Some(vec![*machine])
-            }
-            Action::JoinAll => {
-                let machines: Vec<u16> = (0..self.cells.len() as u16)
-                    .filter(|machine| self.join(*machine).is_some())
-                    .collect();
-                (!machines.is_empty()).then_some(machines)
-            }
-            Action::Leave { target } => {
-                let machine = self.resolve(*target).filter(|machine| self.is_running(*machine))?;
-                let cell = &self.cells[usize::from(machine)];
-                *cell.gone.lock() = true;
-                cell.order(Order::Leave);
-                Some(vec![machine])
-            }
-            Action::Expel { target } => {
-                let machine = self.resolve(*target)?;
-                let member = self.view(machine).member?;
-                *self.cells[usize::from(machine)].gone.lock() = true;
-                let someone = self.someone_but(machine)?;
-                self.cells[usize::from(machine)].expelled.store(true, Ordering::Relaxed);
-                self.cells[usize::from(someone)].order(Order::Expel(member));
-                Some(vec![machine])
-            }
-            Action::Return { machine } => {
-                let member = self.view(*machine).member;
-                if self.is_running(*machine) {
-                    return None;
-                }
-                self.bounce(*machine);
-                self.later.push((now + RETURN_MS, Later::JudgeReturn(*machine, member)));
-                Some(vec![*machine])
-            }
-            Action::Formation { voters, standbys } => self
-                .order_someone(Order::Formation(*voters, *standbys))
-                .map(|asked| vec![asked]),
-            Action::Drain { target } => self.hold_role(*target, true),
-            Action::Undrain { target } => self.hold_role(*target, false),
-            Action::Transfer => {
-                let leader = self.leader()?;
-                self.cells[usize::from(leader)].order(Order::Transfer);
-                Some(vec![leader])
-            }
-            Action::Snapshot { target } => {
-                let machine = self.resolve(*target).filter(|machine| self.is_running(*machine))?;
-                self.cells[usize::from(machine)].order(Order::Snapshot);
-                Some(vec![machine])
-            }
-            Action::Recover { machine } => {
-                self.cells[usize::from(*machine)].order(Order::Recover);
-                Some(vec![*machine])
-            }
-        }
-    }
-
-    fn someone_but(&self, not: u16) -> Option<u16> {
-        let leader = self.leader().filter(|leader| *leader != not);
-        leader.or_else(|| {
-            self.cells
-                .iter()
-                .find(|cell| cell.number != not && *cell.running.lock() && cell.view.lock().role.is_some())
-                .map(|cell| cell.number)
-        })
-    }
-
-    fn hold_role(&mut self, target: Target, drained: bool) -> Option<Vec<u16>> {
-        let machine = self.resolve(target)?;
-        let member = self.view(machine).member?;
-        self.order_someone(Order::Hold(member, drained))?;
-        Some(vec![machine])
-    }
-
-    fn name(&self, machine: u16) -> String {
-        self.cells[usize::from(machine)].name()
-    }
-
-    fn hold(&mut self, a: u16, b: u16) {
-        let pair = (a.min(b), a.max(b));
-        if self.held.contains(&pair)
-            || self
-                .one_way
-                .iter()
-                .any(|(from, to)| (*from.min(to), *from.max(to)) == pair)
-        {
-            return;
-        }
-        self.sim.hold(self.name(a), self.name(b));
-        self.held.push(pair);
-    }
-
-    fn heal(&mut self) {
-        for (a, b) in std::mem::take(&mut self.held) {
-            self.sim.release(self.name(a), self.name(b));
-        }
-        for (from, to) in std::mem::take(&mut self.one_way) {
-            self.sim.repair_oneway(self.name(from), self.name(to));
-            // What was lost is lost: streams over this link have holes and must not live on.
-            for machine in [from, to] {
-                let other = if machine == from { to } else { from };
-                self.cells[usize::from(machine)].cut.lock().push(other);
-            }
-        }
-    }
-
-    fn weather(&mut self, network: Network) {
-        self.sim
-            .set_max_message_latency(Duration::from_millis(u64::from(network.latency_max_ms)));
-        self.loss.store(u64::from(network.loss_permille), Ordering::Relaxed);
-    }
-
-    fn crash(&mut self, machine: u16, fate: DiskFate) {
-        let cell = Arc::clone(&self.cells[usize::from(machine)]);
-        let seed = self.plan.seed.wrapping_mul(31).wrapping_add(self.now_ms());
-        cell.disk.crash(fate, seed);
-        self.sim.crash(cell.name());
-        *cell.running.lock() = false;
-        self.power(machine, false);
-        cell.orders.lock().clear();
-        let mut view = cell.view.lock();
-        view.leads = None;
-        view.applied = None;
-        view.api = false;
-        drop(view);
-        self.log_images(&cell);
-    }
-
-    fn bounce(&mut self, machine: u16) {
-        let cell = &self.cells[usize::from(machine)];
-        *cell.running.lock() = true;
-        let name = cell.name();
-        // Whatever the last process left behind is gone before the next one begins.
-        self.sim.crash(name.as_str());
-        self.sim.bounce(name.as_str());
-        self.power(machine, true);
-    }
-
-    fn power(&self, machine: u16, up: bool) {
-        let at = self.recorder.stamp_at(self.now_ms());
-        self.recorder.add(|record| record.power.push(Power { at, machine, up }));
-    }
-
-    /// Starts a machine that is down, unless it went for good.
-    fn start(&mut self, machine: u16) -> bool {
-        let cell = &self.cells[usize::from(machine)];
-        let down = !*cell.running.lock() && !*cell.gone.lock();
-        if down {
-            cell.view.lock().ended = false;
-            self.bounce(machine);
-        }
-        down
-    }
-
-    fn start_when_stopped(&mut self, machine: u16) {
-        if *self.cells[usize::from(machine)].gone.lock() {
-            return;
-        }
-        if self.is_running(machine) {
-            self.later.push((self.now_ms() + 200, Later::Start(machine)));
-        } else {
-            self.start(machine);
-        }
-    }
-
-    fn start_all(&mut self) -> Vec<u16> {
-        (0..self.cells.len() as u16)
-            .filter(|machine| self.start(*machine))
-            .collect()
-    }
-
-    fn join(&mut self, machine: u16) -> Option<()> {
-        let cell = self.cells.get(usize::from(machine))?;
-        let view = cell.view.lock().clone();
-        let fresh = view.member.is_none();
-        let gone = *cell.gone.lock() && !*cell.running.lock();
-        let expelled = cell.expelled.load(Ordering::Relaxed);
-        if (!fresh && !gone) || expelled || self.joining.contains(&machine) {
-            return None;
-        }
-        if gone {
-            cell.renew();
-            self.bounce(machine);
-        }
-        self.joining.push(machine);
-        Some(())
-    }
-
-    /// Gets a ticket from somebody and hands it to all who want to join.
-    fn tickets(&mut self) {
-        let now = self.now_ms();
-        let ticket = self.cells.iter().find_map(|cell| cell.ticket.lock().take());
-        if let Some(ticket) = ticket {
-            for machine in std::mem::take(&mut self.joining) {
-                self.cells[usize::from(machine)].order(Order::Join(Box::new(ticket.clone())));
-            }
-            self.ticket_asked_ms = None;
-        } else if self.ticket_asked_ms.is_none_or(|at| now > at + 3_000) && self.order_someone(Order::Ticket).is_some()
-        {
-            self.ticket_asked_ms = Some(now);
-        }
-    }
-
-    /// Whether a machine that was told to go is still a member: its departure was never committed.
-    fn is_admitted(&self, member: MemberId) -> bool {
-        let newest = self
-            .cells
-            .iter()
-            .map(|cell| cell.view.lock().clone())
-            .filter(|view| view.member.is_some() && view.member != Some(member))
-            .max_by_key(|view| (view.epoch, view.chain.0));
-        newest.is_some_and(|view| view.roles.iter().any(|(id, _)| *id == member))
-    }
-
-    fn judge_return(&mut self, machine: u16, member: Option<MemberId>) {
-        let view = self.view(machine);
-        if member.is_some_and(|member| self.is_admitted(member)) {
-            // It never went: nobody has to refuse it.
-            *self.cells[usize::from(machine)].gone.lock() = false;
-            return;
-        }
-        let turned_away = member.is_some_and(|member| {
-            ["expelled", "fenced", "left", "unknown"]
-                .iter()
-                .any(|why| self.recorder.turned_away_count(member, why) > 0)
-        });
-        let refused = view.ended || view.halted.is_some() || turned_away;
-        let told = view.halted.unwrap_or_else(|| "turned away".into());
-        note_refusal(&self.recorder, self.now_ms(), machine, refused, told);
     }
 
     fn calm(&mut self) {
@@ -823,7 +405,7 @@ impl World<'_> {
 
     /// Reads the durable logs of a machine, as far as they would be there after a power cut now, and finds out which
     /// of its entries carry a fence.
-    fn log_images(&self, cell: &Cell) {
+    pub(super) fn log_images(&self, cell: &Cell) {
         let disk = cell.disk.current().after_power_cut(0);
         let mut dirs: Vec<(u64, PathBuf)> = Vec::new();
         for file in disk.files() {
