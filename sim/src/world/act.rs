@@ -415,6 +415,10 @@ impl World<'_> {
 
     pub(super) fn judge_return(&mut self, machine: u16, member: Option<MemberId>) {
         let view = self.view(machine);
+        if view.member != member {
+            // It came back as another member meanwhile.
+            return;
+        }
         if member.is_some_and(|member| self.is_admitted(member)) {
             // It never went: nobody has to refuse it.
             *self.cells[usize::from(machine)].gone.lock() = false;

@@ -213,13 +213,11 @@ impl Clients {
                 Outcome::Absent | Outcome::Written { .. } => {
                     seen.remove(&name);
                 }
-                Outcome::Conflict | Outcome::Exists => {
-                    // Read before writing again, sometimes.
-                    if rng.below(2) == 0 {
-                        let found = self.one(client, &cell, &name, Call::Get).await;
-                        if let Outcome::Found { revision, .. } = found {
-                            seen.insert(name, revision);
-                        }
+                // Read before writing again, sometimes.
+                Outcome::Conflict | Outcome::Exists if rng.below(2) == 0 => {
+                    let found = self.one(client, &cell, &name, Call::Get).await;
+                    if let Outcome::Found { revision, .. } = found {
+                        seen.insert(name, revision);
                     }
                 }
                 Outcome::Refused { .. } => tokio::time::sleep(PAUSE).await,

@@ -1,5 +1,6 @@
 //! What a cluster promises about time: to start, to be joined, to go on without its leader, to be whole again.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use super::report::{Report, Row};
 
 const NAMESPACE: &str = "bench";
 const SETTLED: Duration = Duration::from_secs(120);
+/// Trials on one cluster. A member that is killed again and again cools down for longer and longer before it is given
+/// a role: after more of them the damper is measured, not the failover.
+const TRIALS_ON_ONE_MAX: usize = 10;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Measures all of it.
@@ -29,19 +33,26 @@ pub async fn measure(binary: &Path, args: &FailoverArgs) -> anyhow::Result<Repor
         &joins_at_once(binary).await?,
         None,
     ));
-    let mut cluster = Cluster::found(binary).await?;
-    cluster.members[0]
-        .cli(&["formation", "set", "--voters", "3", "--standbys", "1"])
-        .await?
-        .ok()?;
     say("joining four members in turn");
-    let joins = joins_in_turn(&mut cluster).await?;
-    rows.push(Row::times("join to apiReady", &joins, Some(Duration::from_secs(5))));
-    cluster.settled(SETTLED).await?;
+    let mut joins = Samples::default();
+    let mut cluster = five_members(binary, &mut joins).await?;
     say(&format!("watching an idle cluster for {} s", args.idle_s));
-    rows.extend(idle(&cluster, args.idle_s).await?);
-    rows.extend(leaders_killed(&mut cluster, args).await?);
-    cluster.finish().await?;
+    let idle = idle(&cluster, args.idle_s).await?;
+    let mut failover = Failover::default();
+    let mut trials = 0;
+    loop {
+        let end = args.trials.min(trials + TRIALS_ON_ONE_MAX);
+        failover.kill_leaders(&mut cluster, args, trials..end).await?;
+        cluster.finish().await?;
+        trials = end;
+        if trials >= args.trials {
+            break;
+        }
+        cluster = five_members(binary, &mut joins).await?;
+    }
+    rows.push(Row::times("join to apiReady", &joins, Some(Duration::from_secs(5))));
+    rows.extend(idle);
+    rows.extend(failover.rows(args)?);
     Ok(Report {
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         rows,
@@ -73,13 +84,19 @@ async fn joins_at_once(binary: &Path) -> anyhow::Result<Samples> {
     Ok(samples)
 }
 
-async fn joins_in_turn(cluster: &mut Cluster) -> anyhow::Result<Samples> {
-    let mut samples = Samples::default();
+/// A cluster of three voters, a standby and a worker, joined in turn.
+async fn five_members(binary: &Path, joins: &mut Samples) -> anyhow::Result<Cluster> {
+    let mut cluster = Cluster::found(binary).await?;
+    cluster.members[0]
+        .cli(&["formation", "set", "--voters", "3", "--standbys", "1"])
+        .await?
+        .ok()?;
     for _ in 0..4 {
         let join = cluster.grow(1).await?;
-        samples.add(join.max().context("a join without a time")?);
+        joins.add(join.max().context("a join without a time")?);
     }
-    Ok(samples)
+    cluster.settled(SETTLED).await?;
+    Ok(cluster)
 }
 
 /// Entries that an idle cluster appends, and the memory of its members afterwards.
@@ -118,87 +135,95 @@ async fn idle(cluster: &Cluster, idle_s: u64) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Kills the leader again and again under a write load through the others.
-async fn leaders_killed(cluster: &mut Cluster, args: &FailoverArgs) -> anyhow::Result<Vec<Row>> {
-    prepare(&cluster.running()?.api()?, NAMESPACE).await?;
-    let (mut resumed, mut replaced) = (Samples::default(), Samples::default());
-    let mut written = Record::default();
-    for trial in 0..args.trials {
+/// What killing leaders showed.
+#[derive(Default)]
+struct Failover {
+    resumed: Samples,
+    replaced: Samples,
+    acknowledged: usize,
+    lost: usize,
+    duplicated: usize,
+    unclear_applied: usize,
+    unclear_absent: usize,
+}
+
+impl Failover {
+    /// Kills the leader again and again under a write load through the others, then reads everything back.
+    async fn kill_leaders(
+        &mut self,
+        cluster: &mut Cluster,
+        args: &FailoverArgs,
+        trials: Range<usize>,
+    ) -> anyhow::Result<()> {
+        prepare(&cluster.running()?.api()?, NAMESPACE).await?;
+        let mut written = Record::default();
+        for trial in trials {
+            cluster.settled(SETTLED).await?;
+            let leader = cluster.leader().await?;
+            let options = LoadOptions {
+                namespace: NAMESPACE.into(),
+                interval: Duration::from_nanos(1_000_000_000 / args.rate),
+                deadline: Duration::from_secs(30),
+                first_id: trial as u64 * 1_000_000,
+            };
+            let load = Load::start(cluster.clients_without(&leader)?, options);
+            load.resumed_after(Instant::now(), Duration::from_secs(10)).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let killed = Instant::now();
+            cluster.member_mut(&leader)?.kill().await?;
+            let outage = load
+                .resumed_after(killed, Duration::from_secs(30))
+                .await
+                .with_context(|| cluster.tails(25))?;
+            self.resumed.add(outage);
+            let whole = replacement(cluster, &leader, killed).await?;
+            self.replaced.add(whole);
+            say(&format!(
+                "trial {}: {leader} killed, writes after {:.2} s, three voters serve after {:.2} s",
+                trial + 1,
+                outage.as_secs_f64(),
+                whole.as_secs_f64()
+            ));
+            cluster.member_mut(&leader)?.up()?;
+            written.extend(load.stop().await?);
+        }
         cluster.settled(SETTLED).await?;
-        let leader = cluster.leader().await?;
-        let options = LoadOptions {
-            namespace: NAMESPACE.into(),
-            interval: Duration::from_nanos(1_000_000_000 / args.rate),
-            deadline: Duration::from_secs(30),
-            first_id: trial as u64 * 1_000_000,
-        };
-        let load = Load::start(cluster.clients_without(&leader)?, options);
-        load.resumed_after(Instant::now(), Duration::from_secs(10)).await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let killed = Instant::now();
-        cluster.member_mut(&leader)?.kill().await?;
-        let outage = load
-            .resumed_after(killed, Duration::from_secs(30))
-            .await
-            .with_context(|| cluster.tails(25))?;
-        resumed.add(outage);
-        let whole = replacement(cluster, &leader, killed).await?;
-        replaced.add(whole);
+        let reader = cluster.running()?.api()?;
+        let audit = audit(&reader, NAMESPACE, &written).await?;
         say(&format!(
-            "trial {}: {leader} killed, writes after {:.2} s, three voters serve after {:.2} s",
-            trial + 1,
-            outage.as_secs_f64(),
-            whole.as_secs_f64()
+            "{} writes acknowledged, without an answer: {:?}",
+            audit.acknowledged,
+            written.unclear()
         ));
-        cluster.member_mut(&leader)?.up()?;
-        written.extend(load.stop().await?);
+        self.acknowledged += audit.acknowledged;
+        self.lost += audit.lost.len();
+        self.duplicated += audit.duplicated.len();
+        self.unclear_applied += audit.unclear_applied;
+        self.unclear_absent += audit.unclear_absent;
+        Ok(())
     }
-    cluster.settled(SETTLED).await?;
-    let reader = cluster.running()?.api()?;
-    let audit = audit(&reader, NAMESPACE, &written).await?;
-    ensure!(audit.acknowledged > 0 || args.trials == 0, "no write was acknowledged");
-    say(&format!(
-        "{} writes acknowledged, without an answer: {:?}",
-        audit.acknowledged,
-        written.unclear()
-    ));
-    Ok(vec![
-        Row::times(
-            "leader killed -9: until writes resume",
-            &resumed,
-            Some(Duration::from_secs(2)),
-        ),
-        Row::times(
-            "leader killed -9: until a spare serves as voter",
-            &replaced,
-            Some(Duration::from_secs(10)),
-        ),
-        Row::figure("acknowledged writes", audit.acknowledged as f64, "writes", None),
-        Row::figure(
-            "acknowledged writes that are lost",
-            audit.lost.len() as f64,
-            "writes",
-            Some(0.0),
-        ),
-        Row::figure(
-            "writes that are applied twice",
-            audit.duplicated.len() as f64,
-            "writes",
-            Some(0.0),
-        ),
-        Row::figure(
-            "writes without an answer that are there",
-            audit.unclear_applied as f64,
-            "writes",
-            None,
-        ),
-        Row::figure(
-            "writes without an answer that are not there",
-            audit.unclear_absent as f64,
-            "writes",
-            None,
-        ),
-    ])
+
+    fn rows(&self, args: &FailoverArgs) -> anyhow::Result<Vec<Row>> {
+        ensure!(self.acknowledged > 0 || args.trials == 0, "no write was acknowledged");
+        let writes = |what: &str, count: usize, most: Option<f64>| Row::figure(what, count as f64, "writes", most);
+        Ok(vec![
+            Row::times(
+                "leader killed -9: until writes resume",
+                &self.resumed,
+                Some(Duration::from_secs(2)),
+            ),
+            Row::times(
+                "leader killed -9: until a spare serves as voter",
+                &self.replaced,
+                Some(Duration::from_secs(10)),
+            ),
+            writes("acknowledged writes", self.acknowledged, None),
+            writes("acknowledged writes that are lost", self.lost, Some(0.0)),
+            writes("writes that are applied twice", self.duplicated, Some(0.0)),
+            writes("writes without an answer that are there", self.unclear_applied, None),
+            writes("writes without an answer that are not there", self.unclear_absent, None),
+        ])
+    }
 }
 
 /// Time from the death until three live voters serve again.

@@ -432,7 +432,17 @@ async fn follow_replica(shared: Arc<Shared>, replica: Arc<Replica>) {
         let opening = *shared.phase.borrow() == ReplicaPhase::Opening;
         tokio::select! {
             changed = known.changed() => if changed.is_err() { return },
-            changed = metrics.changed() => if changed.is_err() { return },
+            changed = metrics.changed() => if changed.is_err() {
+                // The core is gone. Unless the replica was closed on purpose, that is this member's end.
+                let reason = match replica.metrics().running_state {
+                    Err(fatal) => fatal.to_string(),
+                    Ok(()) => "its core ended".to_owned(),
+                };
+                if shared.running().is_some_and(|current| Arc::ptr_eq(&current, &replica)) {
+                    shared.halt(format!("the replica stopped: {reason}"));
+                }
+                return;
+            },
             changed = applied.changed(), if opening => if changed.is_err() { return },
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             () = shared.stop.cancelled() => return,
