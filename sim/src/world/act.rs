@@ -365,6 +365,13 @@ impl World<'_> {
     }
 
     pub(super) fn start_all(&mut self) -> Vec<u16> {
+        for cell in &self.cells {
+            let view = cell.view.lock().clone();
+            // Its departure was committed meanwhile: nobody starts it again.
+            if view.ended && view.member.is_some_and(|member| !self.is_admitted(member)) {
+                *cell.gone.lock() = true;
+            }
+        }
         (0..self.cells.len() as u16)
             .filter(|machine| self.start(*machine))
             .collect()

@@ -19,12 +19,12 @@ pub async fn follow(cell: Arc<Cell>, recorder: Recorder, member: Member, gate: A
     let mut leadership = member.watch_leadership();
     let mut last_raft = None;
     let mut last_role = None;
-    let mut first = true;
+    let mut shown = None;
     let mut led = None;
     loop {
-        let changed = first || known.has_changed().unwrap_or(false);
-        first = false;
         let picture = known.borrow_and_update().clone();
+        let changed = shown != Some(picture.version());
+        shown = Some(picture.version());
         let raft = member.raft_state();
         let incarnation = cell.incarnations.load(Ordering::Relaxed);
         if changed {
