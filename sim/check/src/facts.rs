@@ -199,15 +199,21 @@ impl<'a> Facts<'a> {
     /// Machines whose last key is no member any more, by the highest chain that anybody has at the end.
     pub fn outsiders(&self) -> Vec<u16> {
         let finals = &self.record.finals;
-        let chains = finals
-            .iter()
-            .filter_map(|last| Some(((last.epoch, last.state.as_ref()?.chain()?.height()), last.state.as_ref()?)));
+        let chains = finals.iter().filter_map(|last| {
+            Some((
+                (last.epoch, last.state.as_ref()?.chain()?.height()),
+                last.state.as_ref()?,
+            ))
+        });
         let Some((_, newest)) = chains.max_by_key(|(age, _)| *age) else {
             return Vec::new();
         };
         finals
             .iter()
-            .filter(|last| last.member.is_some_and(|member| !newest.standing(&member).is_admitted()))
+            .filter(|last| {
+                last.member
+                    .is_some_and(|member| !newest.standing(&member).is_admitted())
+            })
             .map(|last| last.machine)
             .collect()
     }

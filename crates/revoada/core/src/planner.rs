@@ -267,7 +267,10 @@ impl<'a> Planner<'a> {
 
     fn standbys(&self) -> impl Iterator<Item = (&'a MemberId, &'a MemberView)> {
         let view = self.view;
-        view.raft.learners.iter().filter_map(|id| view.members.get_key_value(id))
+        view.raft
+            .learners
+            .iter()
+            .filter_map(|id| view.members.get_key_value(id))
     }
 
     /// Members that could hold `role` and don't vote.

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
 use crate::disk::{Disk, DiskFile, OpenMode};
+use parking_lot::{Condvar, Mutex};
 
 const SECTOR: usize = 512;
 

@@ -143,11 +143,15 @@ fn candidates(shared: &Shared) -> Vec<MemberId> {
         })
         .collect();
     all.sort();
-    let live = all.iter().filter(|(_, dead, _)| !dead).count();
-    // With live peers known there is no point in waiting for dead ones; unless they are as lost as this member: those
-    // who were expelled together hear each other only.
+    // With live replicas known there is no point in waiting for dead ones, nor in following somebody who follows too:
+    // members without a replica would go round in circles. Unless they are as lost as this member: those who were
+    // expelled together hear each other only.
+    let best = |rank: fn(&(bool, bool, MemberId)) -> bool| all.iter().filter(|found| rank(found)).count();
+    let (replicas, live) = (best(|(other, _, _)| !other), best(|(_, dead, _)| !dead));
     let lost = shared.running().is_some() && shared.leaderless_for(LOST);
-    if live > 0 && !lost {
+    if !lost && replicas > 0 {
+        all.truncate(replicas);
+    } else if !lost && live > 0 {
         all.truncate(live);
     }
     all.into_iter().map(|(_, _, id)| id).collect()

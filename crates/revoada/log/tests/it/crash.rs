@@ -7,9 +7,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use revoada_log::{Log, LogOptions, Poisoned};
 
-use revoada_log::testing::{Fault, FaultDisk};
 use crate::model::{Call, Model, calls};
 use crate::util::{all, dir, done, entry, inline, sync, threaded, wait};
+use revoada_log::testing::{Fault, FaultDisk};
 
 const SEEDS: std::ops::Range<u64> = 0..7;
 /// The slot that scripts write without asking for durability.

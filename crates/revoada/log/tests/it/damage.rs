@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use revoada_log::{DamagedEntry, Disk, Log, LogOptions, OpenError};
 
-use revoada_log::testing::FaultDisk;
 use crate::model::Model;
 use crate::util::{all, dir, entry, inline, sync};
+use revoada_log::testing::FaultDisk;
 
 fn segment(seq: u64) -> PathBuf {
     dir().join(format!("log-{seq:016x}.seg"))

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use revoada_log::{Log, LogOptions, OsDisk, STATE_BYTES_MAX};
 
-use revoada_log::testing::FaultDisk;
 use crate::util::{all, dir, done, entry, eventually, inline, sync, threaded, wait};
+use revoada_log::testing::FaultDisk;
 
 #[test]
 fn a_log_on_a_real_disk_survives_reopening() {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use revoada_log::{Log, LogOptions};
 
-use revoada_log::testing::FaultDisk;
 use crate::util::{all, dir, entry, inline, sync};
+use revoada_log::testing::FaultDisk;
 
 #[derive(Clone, Debug)]
 pub enum Call {
