@@ -18,6 +18,9 @@ use crate::record::Stamp;
 /// Name of the invariant.
 pub const NAME: &str = "the damper holds";
 
+/// How much later than it was made a block may have been shown.
+const SLACK_MS: u64 = 1_000;
+
 /// How many times within [`WINDOW_MS`] a member may be promoted without need.
 const PROMOTIONS_MAX: usize = 6;
 /// See [`PROMOTIONS_MAX`].
@@ -35,7 +38,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
         }
         let member = transition.spec.member;
         let cooling_ms = state.cooling_until_ms(&member).saturating_sub(transition.since_ms);
-        if cooling_ms > 0 && state.hold(&member).is_none() && was_demoted(state, &member, transition.since_ms) {
+        if cooling_ms > 0 && state.hold(&member).is_none() && was_demoted(facts, branch, state, &member, picture.at) {
             let what = format!(
                 "{} is promoted ({} -> {}, {}) and would have to cool down for {cooling_ms} ms more",
                 member.short(),
@@ -53,8 +56,9 @@ fn is_free_promotion(spec: &TransitionSpec) -> bool {
     spec.to > spec.from && spec.replaces.is_none() && !spec.reason.starts_with("recorded")
 }
 
-/// Whether the chain took a role away from a member within the shortest cool-down.
-fn was_demoted(state: &MeshState, member: &MemberId, now_ms: u64) -> bool {
+/// Whether the chain took a role away from a member within the shortest cool-down, by true time: wall clocks may have
+/// been set meanwhile.
+fn was_demoted(facts: &Facts<'_>, branch: u64, state: &MeshState, member: &MemberId, now: Stamp) -> bool {
     let lost = |block: &&Block| match &block.event {
         Event::Transition {
             member: of, from, to, ..
@@ -63,7 +67,8 @@ fn was_demoted(state: &MeshState, member: &MemberId, now_ms: u64) -> bool {
         _ => false,
     };
     let last = state.blocks().iter().rev().find(lost);
-    last.is_some_and(|block| now_ms < block.proposed_ms.saturating_add(COOLDOWN_MS))
+    let shown = last.and_then(|block| facts.blocks_shown(branch).get(&block.index).copied());
+    shown.is_some_and(|shown| now.at_ms + SLACK_MS < shown.at_ms + COOLDOWN_MS)
 }
 
 /// However short the cool-downs were, for whatever reason: no member goes up and down all the time.
