@@ -3,6 +3,8 @@
 mod clock;
 mod core_tier;
 mod driver;
+#[cfg(feature = "mutations")]
+mod mutations;
 mod one;
 mod world;
 
@@ -19,7 +21,7 @@ use crate::driver::Case;
 /// Plays seeded histories under faults: whole members in a simulated world, or (with --core) the pure core alone.
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  sim --seeds 0..300                     300 random worlds, the corpus of past failures first\n  sim --seed 17 --trace                  one of them, everything that happens\n  sim --scenario two-partitions          a named scenario\n  sim --scenarios                        all of them\n  sim --check-replay --seeds 0..2        each twice; traces must not differ by a byte\n  sim --soak 30m --first 100000          random worlds for half an hour\n  sim --core --seeds 0..10000            the pure core"
+    after_help = "Examples:\n  sim --seeds 0..300                     300 random worlds, the corpus of past failures first\n  sim --seed 17 --trace                  one of them, everything that happens\n  sim --scenario two-partitions          a named scenario\n  sim --scenarios                        all of them\n  sim --check-replay --seeds 0..2        each twice; traces must not differ by a byte\n  sim --soak 30m --first 100000          random worlds for half an hour\n  sim --mutations                        deliberate bugs, each of which must be found\n  sim --core --seeds 0..10000            the pure core"
 )]
 struct Args {
     /// Seeds to play, as FIRST..END.
@@ -67,6 +69,12 @@ struct Args {
     /// How many machines the core has, as FEWEST..MOST (both included); by default drawn by seed, up to 200.
     #[arg(long, value_parser = range)]
     members: Option<Range<u64>>,
+    /// See that every deliberate bug breaks an invariant that names it.
+    #[arg(long)]
+    mutations: bool,
+    /// Play with this deliberate bug.
+    #[arg(long, hide = true)]
+    mutation: Option<String>,
     /// Print one line of JSON (for the driver).
     #[arg(long, hide = true)]
     summary: bool,
@@ -120,6 +128,22 @@ fn corpus() -> anyhow::Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// What there is instead of the mutations in a build without them.
+#[cfg(not(feature = "mutations"))]
+mod mutations {
+    use std::process::ExitCode;
+
+    const HOW: &str = "this build has no mutations: cargo run -p sim --features mutations -- --mutations";
+
+    pub fn switch_on(_: &str) -> anyhow::Result<()> {
+        anyhow::bail!(HOW)
+    }
+
+    pub fn find_all(_: usize, _: Option<&str>) -> anyhow::Result<ExitCode> {
+        anyhow::bail!(HOW)
+    }
+}
+
 /// One run in this process.
 fn one(args: &Args, case: &Case) -> anyhow::Result<ExitCode> {
     if let Some(filter) = &args.log {
@@ -128,6 +152,9 @@ fn one(args: &Args, case: &Case) -> anyhow::Result<ExitCode> {
             .with_writer(std::io::stderr)
             .with_ansi(false)
             .init();
+    }
+    if let Some(mutation) = &case.mutation {
+        mutations::switch_on(mutation)?;
     }
     let plan = plan_of(case)?;
     if args.plan {
@@ -202,11 +229,14 @@ fn main() -> anyhow::Result<ExitCode> {
             mutation: None,
         })
     };
+    if args.mutations {
+        return mutations::find_all(args.jobs, args.mutation.as_deref());
+    }
     if args.seed.is_some() || args.scenario.is_some() {
         let case = Case {
             seed: args.seed.unwrap_or(0),
             scenario: args.scenario.clone(),
-            mutation: None,
+            mutation: args.mutation.clone(),
         };
         if args.check_replay {
             return check_replay(std::iter::once(case));

@@ -7,6 +7,7 @@ mod act;
 mod client;
 mod disk;
 mod door;
+mod fenced;
 mod host;
 mod leases;
 mod mesh;

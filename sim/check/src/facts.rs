@@ -15,6 +15,9 @@ use revoada_core::state::MeshState;
 
 use crate::record::{Applied, Change, RECOVER, Record, Stamp};
 
+/// The longest pause of a cluster that commits all the time, milliseconds.
+const FLOW_MS: u64 = 5_000;
+
 /// Where the branch of an epoch leaves the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fork {
@@ -216,6 +219,39 @@ impl<'a> Facts<'a> {
             })
             .map(|last| last.machine)
             .collect()
+    }
+
+    /// Whether a branch committed one entry after another all the time between two times, milliseconds.
+    pub fn commits_flow(&self, branch: u64, from_ms: u64, to_ms: u64) -> bool {
+        let Some(lineage) = self.lineages.get(&branch) else {
+            return false;
+        };
+        let mut times: Vec<u64> = lineage.entries.values().map(|entry| entry.at.at_ms).collect();
+        times.retain(|at| (from_ms..=to_ms).contains(at));
+        times.extend([from_ms, to_ms]);
+        times.sort_unstable();
+        times.windows(2).all(|pair| pair[1] - pair[0] <= FLOW_MS)
+    }
+
+    /// When a machine's process did not run: from when to when.
+    pub fn downs(&self, machine: u16) -> Vec<(Stamp, Stamp)> {
+        let of_machine = self.record.power.iter().filter(|power| power.machine == machine);
+        let mut power: Vec<_> = of_machine.collect();
+        power.sort_by_key(|power| power.at);
+        let mut downs: Vec<(Stamp, Stamp)> = Vec::new();
+        let mut since = None;
+        for power in power {
+            match (power.up, since) {
+                (false, None) => since = Some(power.at),
+                (true, Some(down)) => {
+                    downs.push((down, power.at));
+                    since = None;
+                }
+                _ => {}
+            }
+        }
+        downs.extend(since.map(|down| (down, self.record.ended)));
+        downs
     }
 
     /// When each block of a branch was first shown by anybody, by its index.

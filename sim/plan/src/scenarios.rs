@@ -64,11 +64,14 @@ scenarios! {
     majority_comes_back
     member_that_left_stays_gone
     minority_leader_keeps_writing
+    newcomer_dies_while_it_learns
     nobody_has_a_majority
     power_cut_everywhere
     promotion_that_hangs
     recover_after_lost_majority
     servers_go_down_in_turn
+    smaller_formation_with_dead_voters
+    standbys_do_not_vote
     stuck_learner
     ticket_after_everything_changed
     torn_logs

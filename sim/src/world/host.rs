@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
 
 use super::disk::MachineDisk;
+use super::fenced;
 use super::mesh::{Neighbourhood, SimJoinDialer, SimMesh, SimMeshConfig};
 use super::recorder::{Recorder, RecordingStores};
 use super::{door, leases, observe};
@@ -131,6 +132,8 @@ pub struct Cell {
     pub expelled: AtomicBool,
     /// Index of the last entry that its store applied, or of the snapshot that it restored.
     pub applied: Arc<AtomicU64>,
+    /// Whether it writes all the time while it leads.
+    pub restless: AtomicBool,
     /// Machines to which streams must not live on.
     pub cut: Mutex<Vec<u16>>,
 }
@@ -158,6 +161,7 @@ impl Cell {
             leases,
             expelled: AtomicBool::new(false),
             applied: Arc::default(),
+            restless: AtomicBool::new(false),
             cut: Mutex::default(),
         }
     }
@@ -546,6 +550,12 @@ async fn serve(
             ending.clone(),
         ));
     }
+    member.spawn(fenced::write(
+        Arc::clone(cell),
+        member.clone(),
+        Arc::clone(&stores),
+        ending.clone(),
+    ));
     if cell.leases {
         member.spawn(leases::hold(
             Arc::clone(cell),

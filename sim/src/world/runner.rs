@@ -176,6 +176,7 @@ impl World<'_> {
         // Nobody joins with a wrong clock; later it may go wrong.
         for cell in &self.cells {
             cell.skew_ms.store(cell.plan.skew_ms, Ordering::Relaxed);
+            cell.restless.store(true, Ordering::Relaxed);
         }
         self.note(begun, "stands", "the cluster stands".into(), Vec::new());
         for step in &self.plan.steps {
@@ -321,6 +322,9 @@ impl World<'_> {
             let now = self.now_ms();
             if now >= calm + AFTER_CALM_MS {
                 self.clients.quiet.store(true, Ordering::Relaxed);
+                self.cells
+                    .iter()
+                    .for_each(|cell| cell.restless.store(false, Ordering::Relaxed));
             }
             // Whoever halted for a fault that is over is started by its service manager.
             if now.is_multiple_of(1_000) {

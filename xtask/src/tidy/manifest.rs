@@ -56,7 +56,89 @@ pub(super) fn check(files: &[File]) -> Vec<Violation> {
     let manifests = files
         .iter()
         .filter(|file| file.path.file_name().is_some_and(|name| name == "Cargo.toml"));
-    manifests.flat_map(|file| Manifest::read(file).check()).collect()
+    manifests
+        .flat_map(|file| {
+            let mut found = Manifest::read(file).check();
+            found.extend(deliberate_bugs(file));
+            found
+        })
+        .collect()
+}
+
+/// The feature that compiles deliberate bugs in, and the crate that switches them on.
+const MUTATIONS: [&str; 2] = ["mutations", "sim-mutation"];
+
+/// Only the simulation may turn deliberate bugs on, and the product has no way to.
+fn deliberate_bugs(file: &File) -> Vec<Violation> {
+    if file.path == Path::new("Cargo.toml") || file.path.starts_with("sim") {
+        return sim_default(file);
+    }
+    let product = file.path.starts_with("crates/node");
+    let mut found = Vec::new();
+    for line in plain_lines(file) {
+        let says = MUTATIONS.iter().any(|name| line.text.contains(name));
+        let allowed = match (line.section, line.key) {
+            _ if product => false,
+            ("features", "mutations") => true,
+            ("dependencies", "sim-mutation") => line.text.contains("optional = true"),
+            _ => false,
+        };
+        if says && !allowed {
+            found.push(Violation {
+                path: file.path.clone(),
+                line: line.number,
+                message:
+                    "only the feature `mutations` of crates other than crates/node, and only sim, may have to do with \
+                          deliberate bugs"
+                        .to_owned(),
+            });
+        }
+    }
+    found
+}
+
+/// The simulation has them when it is asked for them, not by default; the workspace turns them on for nobody.
+fn sim_default(file: &File) -> Vec<Violation> {
+    let wrong = |line: &Line<'_>| match line.section {
+        "features" => line.key != "mutations" && line.text.contains("mutations"),
+        "package" | "workspace" => false,
+        _ => line.text.contains("\"mutations\"") || line.text.contains("/mutations"),
+    };
+    let violation = |line: Line<'_>| Violation {
+        path: file.path.clone(),
+        line: line.number,
+        message: "deliberate bugs are turned on by `--features mutations` alone".to_owned(),
+    };
+    plain_lines(file).filter(wrong).map(violation).collect()
+}
+
+/// A line that is no comment, with the section and the key that it belongs to.
+struct Line<'a> {
+    section: &'a str,
+    key: &'a str,
+    text: &'a str,
+    number: usize,
+}
+
+fn plain_lines(file: &File) -> impl Iterator<Item = Line<'_>> {
+    let (mut section, mut key) = ("", "");
+    file.text.lines().enumerate().filter_map(move |(at, text)| {
+        let text = text.trim();
+        if text.starts_with('#') {
+            return None;
+        }
+        if let Some(name) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            (section, key) = (name, "");
+        } else if let Some((name, _)) = text.split_once('=') {
+            key = name.trim().trim_matches('"');
+        }
+        Some(Line {
+            section,
+            key,
+            text,
+            number: at + 1,
+        })
+    })
 }
 
 /// One `key = value` of a manifest, with the section it stands in.
@@ -278,6 +360,41 @@ mod tests {
         assert_eq!(messages("crates/node/Cargo.toml", "engenho", engine), []);
         assert_eq!(messages("sim/Cargo.toml", "sim", engine), []);
         assert_eq!(messages("xtask/Cargo.toml", "xtask", engine).len(), 1);
+    }
+
+    #[test]
+    fn deliberate_bugs_are_for_the_simulation() {
+        let optional = "[dependencies]\nsim-mutation = { workspace = true, optional = true }\n[features]\n";
+        let lines = |path: &str, name: &str, more: &str| -> Vec<usize> {
+            messages(path, name, &format!("{optional}{more}"))
+                .into_iter()
+                .map(|(line, _)| line)
+                .collect()
+        };
+        let (core, node) = ("crates/revoada/core/Cargo.toml", "crates/node/Cargo.toml");
+        let feature = "mutations = [\"dep:sim-mutation\"]\n";
+        assert_eq!(lines(core, "revoada-core", feature), [0; 0]);
+        assert_eq!(lines(core, "revoada-core", "default = [\n  \"mutations\",\n]\n"), [11]);
+        assert_eq!(
+            lines(core, "revoada-core", "testing = [\"revoada-log/mutations\"]\n"),
+            [10]
+        );
+        assert_eq!(lines(node, "engenho", feature), [8, 10]);
+        let always = "[dependencies]\nsim-mutation.workspace = true\n";
+        assert_eq!(messages(core, "revoada-core", always).len(), 1);
+        let enabled = "[dependencies]\nrevoada = { workspace = true, features = [\"mutations\"] }\n";
+        for (path, name) in [
+            (node, "engenho"),
+            ("sim/Cargo.toml", "sim"),
+            ("xtask/Cargo.toml", "xtask"),
+        ] {
+            assert_eq!(messages(path, name, enabled).len(), 1, "{path}");
+        }
+        assert_eq!(
+            lines("sim/Cargo.toml", "sim", "mutations = [\"revoada/mutations\"]\n"),
+            [0; 0]
+        );
+        assert_eq!(lines("sim/Cargo.toml", "sim", "default = [\"mutations\"]\n"), [10]);
     }
 
     #[test]

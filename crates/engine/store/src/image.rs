@@ -75,6 +75,10 @@ impl Image {
 
 impl ApplicationImage for Image {
     fn write(&mut self, out: &mut dyn Write) -> std::io::Result<()> {
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("snapshot-forgets") {
+            self.kv.pop();
+        }
         let hash = self.write_frames(out)?;
         self.marker.mark(self.revision, hash);
         Ok(())

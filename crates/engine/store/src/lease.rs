@@ -40,6 +40,15 @@ impl LeaseClock {
                 .running
                 .get(&lease.id)
                 .filter(|known| known.renewals == lease.renewals);
+            #[cfg(feature = "mutations")]
+            let lease = &LeaseInfo {
+                ttl_s: if sim_mutation::is("short-lease") {
+                    lease.ttl_s / 2
+                } else {
+                    lease.ttl_s
+                },
+                ..*lease
+            };
             let begun = known.copied().unwrap_or_else(|| Running {
                 renewals: lease.renewals,
                 ends: now.saturating_add(Duration::from_secs(lease.ttl_s.max(0).unsigned_abs())),

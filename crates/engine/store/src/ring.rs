@@ -185,6 +185,10 @@ impl Rings {
     /// Adds the changes of one revision. Watchers see them after [`Rings::wake`].
     pub fn push(&self, events: &[Arc<Event>]) {
         for event in events {
+            #[cfg(feature = "mutations")]
+            if sim_mutation::is("drop-watch-event") && event.mod_revision % 23 == 0 {
+                continue;
+            }
             let ring = self.ring_of(self.prefix(&event.key));
             let mut inner = ring.inner.lock();
             let weight = event.weight();

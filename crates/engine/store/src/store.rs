@@ -420,12 +420,27 @@ impl Store {
     fn transact(&self, txn: &Txn) -> Result<StoreResponse, StoreError> {
         // Only this thread changes the state: readers go on while the transaction is evaluated.
         let state = self.state.upgradable_read();
+        #[cfg(feature = "mutations")]
+        let txn = &self.read_as_watched(txn);
         let outcome = txn::evaluate(&state, txn, &|request| self.range(request))?;
         if !outcome.events.is_empty() {
             self.record(&outcome.events);
             RwLockUpgradableReadGuard::upgrade(state).commit(outcome.response.revision, &outcome.events);
         }
         Ok(StoreResponse::Txn(outcome.response))
+    }
+
+    #[cfg(feature = "mutations")]
+    fn read_as_watched(&self, txn: &Txn) -> Txn {
+        let mut txn = txn.clone();
+        if sim_mutation::is("local-apply") {
+            for op in txn.success.iter_mut().chain(&mut txn.failure) {
+                if let crate::command::Op::Range(request) = op {
+                    request.revision = Some(self.published());
+                }
+            }
+        }
+        txn
     }
 
     /// Before a change is visible, history and rings have it: who reads an older revision finds what was replaced.

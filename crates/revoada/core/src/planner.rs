@@ -144,7 +144,11 @@ impl<'a> Planner<'a> {
         if let Some(decision) = self.hand_over() {
             return Some(decision);
         }
-        if self.view.in_flight.is_some() {
+        #[cfg(feature = "mutations")]
+        let one_only = !sim_mutation::is("promote-two");
+        #[cfg(not(feature = "mutations"))]
+        let one_only = true;
+        if self.view.in_flight.is_some() && one_only {
             return None;
         }
         if self.view.raft.is_joint() {
@@ -328,6 +332,10 @@ impl<'a> Planner<'a> {
     /// Whether the live members can go on after a change to `after`. That they can commit it, a majority of the
     /// present voters being alive, was checked first of all.
     fn is_safe(&self, after: &BTreeSet<MemberId>) -> bool {
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("unsafe-removal") {
+            return true;
+        }
         is_majority(after, &self.live)
     }
 

@@ -395,6 +395,10 @@ impl MeshState {
     // ---- Transitions ----
 
     fn begin(&mut self, stamp: Stamp, spec: &TransitionSpec) -> Result<MeshOutcome, MeshRefusal> {
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("promote-two") {
+            self.in_flight = None;
+        }
         if let Some(other) = &self.in_flight {
             return Err(MeshRefusal::TransitionInFlight { id: other.id });
         }
@@ -494,6 +498,8 @@ impl MeshState {
             .filter(|d| at_ms < d.last_ms.saturating_add(FLAP_WINDOW_MS));
         let strikes = before.map_or(0, |damping| damping.strikes).saturating_add(1);
         let until_ms = at_ms.saturating_add(cooldown_ms(strikes));
+        #[cfg(feature = "mutations")]
+        let until_ms = if sim_mutation::is("no-damper") { at_ms } else { until_ms };
         self.damping.insert(
             member,
             Damping {
@@ -515,6 +521,12 @@ impl MeshState {
         let Some(chain) = &mut self.chain else {
             return Err(MeshRefusal::NotFounded);
         };
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("seal-unverified") {
+            chain.seal_blindly(seal);
+            self.seals.insert(index, seal.clone());
+            return Ok(MeshOutcome::Sealed { index });
+        }
         chain.seal(seal).map_err(|error| MeshRefusal::Chain {
             message: error.to_string(),
         })?;

@@ -206,6 +206,12 @@ pub fn next_step(
     clock: PhaseClock,
     policy: &Policy,
 ) -> Step {
+    #[cfg(feature = "mutations")]
+    let clock = if sim_mutation::is("no-deadline") {
+        PhaseClock::default()
+    } else {
+        clock
+    };
     let spec = &transition.spec;
     if transition.phase >= Phase::Committed {
         return Step::Wait;
@@ -343,6 +349,10 @@ fn change_voters(spec: &TransitionSpec, raft: &RaftView, progress: &ProgressView
 
 /// Whether the live members can commit the change and go on after it.
 fn is_safe(spec: &TransitionSpec, raft: &RaftView, progress: &ProgressView) -> bool {
+    #[cfg(feature = "mutations")]
+    if sim_mutation::is("unsafe-removal") {
+        return true;
+    }
     let target = spec.target_voters(&raft.voters);
     let joins_live = !spec.to.votes() || progress.live.contains(&spec.member);
     joins_live

@@ -201,6 +201,10 @@ impl MemberTrust {
         let Event::Recover { epoch, survivor, .. } = &block.event else {
             return;
         };
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("no-fence") {
+            return;
+        }
         let claim = EpochClaim::Fenced {
             epoch: *epoch,
             survivor: *survivor,
@@ -242,6 +246,8 @@ impl Trust for MemberTrust {
         match self.known.borrow().chain().standing(&peer) {
             ChainStanding::Admitted { .. } => Standing::Admitted,
             ChainStanding::Left => Standing::Left,
+            #[cfg(feature = "mutations")]
+            ChainStanding::Expelled if sim_mutation::is("serve-expelled") => Standing::Admitted,
             ChainStanding::Expelled => Standing::Expelled,
             ChainStanding::Fenced { .. } => Standing::Fenced,
             _ => Standing::Unknown,

@@ -23,12 +23,19 @@ const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Clone)]
 pub struct LogStore {
     log: Log,
+    /// Whether the consensus library has read what it begins with.
+    #[cfg(feature = "mutations")]
+    pub(super) is_open: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl LogStore {
     /// Adapts an opened log.
     pub fn new(log: Log) -> Self {
-        Self { log }
+        Self {
+            log,
+            #[cfg(feature = "mutations")]
+            is_open: std::sync::Arc::default(),
+        }
     }
 
     /// The log below, for statistics and shutdown.
@@ -54,9 +61,25 @@ impl LogStore {
             return Ok(Vec::new());
         }
         let raw = self.log.read(first..last, bytes_max)?;
-        raw.iter()
-            .map(|(_, bytes)| codec::decode("log entry", bytes).map_err(io::Error::from))
-            .collect()
+        let entries = raw
+            .iter()
+            .map(|(_, bytes)| codec::decode("log entry", bytes).map_err(io::Error::from));
+        #[cfg(feature = "mutations")]
+        let entries = entries.map(|entry| entry.map(|entry| self.learners_vote(entry)));
+        entries.collect()
+    }
+
+    /// The mutation of a replica that starts and counts the learners of its log as voters.
+    #[cfg(feature = "mutations")]
+    fn learners_vote(&self, mut entry: Entry) -> Entry {
+        if let openraft::EntryPayload::Membership(membership) = &mut entry.payload
+            && sim_mutation::is("count-learners")
+            && !self.is_open.load(std::sync::atomic::Ordering::Relaxed)
+        {
+            let everyone: std::collections::BTreeSet<_> = membership.nodes().map(|(id, ())| *id).collect();
+            *membership = openraft::Membership::new_with_defaults(vec![everyone.clone()], everyone);
+        }
+        entry
     }
 
     fn slot<T: serde::de::DeserializeOwned>(&self, slot: u8, what: &'static str) -> io::Result<Option<T>> {
@@ -91,6 +114,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("forget-vote") {
+            return Ok(None);
+        }
         self.slot(SLOT_VOTE, "vote")
     }
 

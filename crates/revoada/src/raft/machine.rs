@@ -197,11 +197,27 @@ impl Machine {
             Err(error) => return codec::encode(&Reply::Undecodable(error.to_string())),
         };
         let request = *command.request();
-        match inner.dedupe.lookup(&request) {
+        let known = inner.dedupe.lookup(&request);
+        #[cfg(feature = "mutations")]
+        let known = if sim_mutation::is("apply-twice") {
+            Lookup::New
+        } else {
+            known
+        };
+        match known {
             Lookup::Duplicate(answer) => return answer,
             Lookup::TooOld => return codec::encode(&Reply::TooOld),
             Lookup::New => {}
         }
+        #[cfg(feature = "mutations")]
+        let command = match command {
+            Command::App { request, payload, .. } if sim_mutation::is("accept-old-fence") => Command::App {
+                request,
+                fence: None,
+                payload,
+            },
+            command => command,
+        };
         let reply = match command {
             Command::App { fence: Some(fence), .. } if fence != at.term => Reply::Fenced { fence, term: at.term },
             Command::App { payload, .. } => Reply::App(self.shared.app.apply(at, &payload)),

@@ -120,6 +120,8 @@ impl Replica {
         let raft = Raft::new(me, Arc::new(config), network, store.clone(), machine.clone())
             .await
             .map_err(|error| ReplicaError::Fatal(error.to_string()))?;
+        #[cfg(feature = "mutations")]
+        store.is_open.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(Self {
             raft,
             machine,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::Broken;
 use crate::facts::{Committed, Facts, Lineage};
-use crate::record::{Call, Op, Outcome};
+use crate::record::{Call, LogImage, Op, Outcome};
 
 /// Name of the invariant.
 pub const NAME: &str = "acknowledged: no acknowledged write is lost, no refused one happens";
@@ -33,7 +33,50 @@ pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
             once(facts, op, value)?;
         }
     }
-    from_nowhere(facts)
+    from_nowhere(facts)?;
+    forgotten(facts)
+}
+
+/// At the end somebody still has the last acknowledged write of the surviving history: as an applied entry, in a durable
+/// log, or in the snapshot that stands for what was purged from one. Logs have no holes and are compared elsewhere.
+fn forgotten(facts: &Facts<'_>) -> Result<(), Broken> {
+    let record = facts.record;
+    let of_finals = record
+        .finals
+        .iter()
+        .filter(|last| last.running && last.epoch == facts.surviving);
+    let applied = of_finals.filter_map(|last| last.applied);
+    let mut images: BTreeMap<u16, &LogImage> = BTreeMap::new();
+    for image in &record.logs {
+        if facts.branch(image.machine, image.epoch, image.at) == facts.surviving {
+            images.insert(image.machine, image);
+        }
+    }
+    let logged = images
+        .values()
+        .map(|image| image.entries.keys().next_back().copied().unwrap_or(0).max(image.purged));
+    // Not even a log that could be read, unless nobody looked.
+    let kept = applied.chain(logged).max().unwrap_or(0);
+    if record.finals.is_empty() {
+        return Ok(());
+    }
+    for op in &record.ops {
+        let Outcome::Written {
+            revision: revision @ 1..,
+        } = op.outcome
+        else {
+            continue;
+        };
+        let mut changes = facts.lineage().of_key(&op.key);
+        if let Some(committed) = changes.find(|c| c.change.revision == revision && c.index > kept) {
+            let what = format!(
+                "{op}\nbut at the end nobody has more than {kept} entries, and it was entry {}",
+                committed.index
+            );
+            return Err(Broken::new(NAME, record.ended, what));
+        }
+    }
+    Ok(())
 }
 
 fn written(facts: &Facts<'_>, op: &Op, value: Option<&str>, revision: u64) -> Result<(), Broken> {
@@ -135,6 +178,23 @@ mod tests {
             outcome: Outcome::Written { revision },
         });
         assert_only(&record, NAME);
+    }
+
+    #[test]
+    fn an_acknowledged_write_that_everybody_forgot() {
+        let mut world = World::founded();
+        world.create("/w/a", "v1");
+        let mut record = world.finish();
+        assert_eq!(forgotten(&Facts::new(&record)), Ok(()));
+        let index = record.applied.last().unwrap().index;
+        for image in &mut record.logs {
+            image.entries.retain(|at, _| *at < index);
+        }
+        assert_eq!(forgotten(&Facts::new(&record)), Ok(()), "it is still applied");
+        for last in &mut record.finals {
+            last.applied = Some(index - 1);
+        }
+        assert!(forgotten(&Facts::new(&record)).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use revoada_core::state::MeshState;
 
 use super::Broken;
 use crate::facts::Facts;
-use crate::record::Final;
+use crate::record::{Final, Power};
 
 /// Name of the invariant.
 pub const NAME: &str = "the chain is identical everywhere, verifies and is sealed";
@@ -79,13 +79,17 @@ fn settled<'a>(facts: &Facts<'a>) -> impl Iterator<Item = (&'a Final, &'a MeshSt
     })
 }
 
-/// What one machine shows only ever grows, but for what a recovery gives up.
+/// What one machine shows only ever grows while it runs, but for what a recovery gives up. Started again it begins with
+/// what it knows to be committed, which may be less.
 fn append_only(facts: &Facts<'_>) -> Result<(), Broken> {
-    let mut shown: BTreeMap<(u16, u64), (u64, &MeshState)> = BTreeMap::new();
+    let mut shown: BTreeMap<(u16, u64, usize), (u64, &MeshState)> = BTreeMap::new();
+    let power = &facts.record.power;
     for picture in &facts.record.pictures {
         let Some(chain) = picture.state.chain() else { continue };
         let branch = facts.branch(picture.machine, chain.epoch(), picture.at);
-        let Some((height, before)) = shown.insert((picture.machine, branch), (chain.height(), &picture.state)) else {
+        let is_before = |event: &&Power| event.machine == picture.machine && event.at < picture.at;
+        let run = (picture.machine, branch, power.iter().filter(is_before).count());
+        let Some((height, before)) = shown.insert(run, (chain.height(), &picture.state)) else {
             continue;
         };
         let same = |at: u64| match (at.checked_sub(1), before.chain()) {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use revoada_core::MemberId;
 use revoada_core::transition::{Phase, Transition};
 
 use super::Broken;
@@ -22,6 +23,10 @@ const FLIGHT_MS: u64 = 90_000;
 /// much for each leader that begins to count it anew.
 const PHASE_MS: u64 = 45_000;
 
+/// The longest that a transition may wait for a member that is down while a leader leads and commits, milliseconds: up
+/// to 4 s until it is held for dead, 5 s until it is given up, a deadline of 10 s if it was caught up, and the steps.
+const DEAD_MS: u64 = 25_000;
+
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
     let mut branches: BTreeMap<u64, Vec<(u64, &Picture)>> = BTreeMap::new();
     let outsiders = facts.outsiders();
@@ -36,11 +41,11 @@ pub(super) fn check(facts: &Facts<'_>) -> Result<(), Broken> {
         let branch = facts.branch(picture.machine, chain.epoch(), picture.at);
         branches.entry(branch).or_default().push((applied.index, picture));
     }
-    for pictures in branches.values_mut() {
+    for (branch, pictures) in &mut branches {
         pictures.sort_by_key(|(applied, picture)| (*applied, picture.at));
         in_order(pictures)?;
         small_steps(pictures)?;
-        bounded(facts, pictures)?;
+        bounded(facts, *branch, pictures)?;
     }
     Ok(())
 }
@@ -77,6 +82,11 @@ fn in_order(pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
         if let (Some((before, last)), Some(now)) = (last, now) {
             let wrong = if now.id < last.id {
                 Some(format!("{} was in flight at entry {before}", show(last)))
+            } else if now.id > last.id && over < last.id {
+                Some(format!(
+                    "{} was in flight at entry {before} and never ended",
+                    show(last)
+                ))
             } else if now.id == last.id && now.spec != last.spec {
                 Some(format!("at entry {before} it was {}", show(last)))
             } else if now.id == last.id && now.phase < last.phase {
@@ -118,14 +128,16 @@ fn small_steps(pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Once the faults are over no transition hangs.
-fn bounded(facts: &Facts<'_>, pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
+/// Once the faults are over no transition hangs; on a dead member none ever does while others commit.
+fn bounded(facts: &Facts<'_>, branch: u64, pictures: &[(u64, &Picture)]) -> Result<(), Broken> {
     let (calm, ended) = (facts.record.calm, facts.record.ended);
     let mut phases: BTreeMap<(u64, Phase), Stamp> = BTreeMap::new();
     let mut entries: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut members: BTreeMap<u64, MemberId> = BTreeMap::new();
     for (applied, picture) in pictures {
         if let Some(now) = picture.state.in_flight() {
             entries.entry(now.id).or_insert(*applied);
+            members.insert(now.id, now.spec.member);
             let first = phases.entry((now.id, now.phase)).or_insert(picture.at);
             *first = (*first).min(picture.at);
         }
@@ -144,6 +156,22 @@ fn bounded(facts: &Facts<'_>, pictures: &[(u64, &Picture)]) -> Result<(), Broken
     for ((id, _), first) in &phases {
         let begin = begun.entry(*id).or_insert(*first);
         *begin = (*begin).min(*first);
+    }
+    for (id, member) in &members {
+        let end = over.get(id).copied().unwrap_or(ended);
+        let machine = facts.machines.get(member);
+        for (down, up) in machine.map(|machine| facts.downs(*machine)).unwrap_or_default() {
+            let (since, until) = (down.max(begun[id]), up.min(end));
+            let waited_ms = until.at_ms.saturating_sub(since.at_ms);
+            let one_leader = !facts.record.leading.iter().any(|l| l.at >= since && l.at <= until);
+            if waited_ms > DEAD_MS && one_leader && facts.commits_flow(branch, since.at_ms, until.at_ms) {
+                let what = format!(
+                    "transition {id} waited {waited_ms} ms for {}, which was down",
+                    member.short()
+                );
+                return Err(Broken::new(NAME, since, what));
+            }
+        }
     }
     for ((id, phase), first) in &phases {
         let next = phases
@@ -172,6 +200,7 @@ mod tests {
     use revoada_core::role::Role;
 
     use super::*;
+    use crate::record::Power;
     use crate::testing::{World, assert_only, id};
 
     #[test]
@@ -253,5 +282,59 @@ mod tests {
         world.begin(1, Role::Worker, Role::Standby);
         world.pass_ms(PHASE_MS + 1);
         assert_only(&world.finish_as_is(), NAME);
+    }
+    #[test]
+    fn one_that_waits_for_the_dead() {
+        for waits in [true, false] {
+            let mut world = World::founded();
+            world.join(1);
+            world.begin(1, Role::Worker, Role::Standby);
+            let at = world.tick();
+            world.record.power.push(Power {
+                at,
+                machine: 1,
+                up: false,
+            });
+            for n in 0..=(DEAD_MS / 1_000) {
+                world.commit(vec![("/other", Some(if n % 2 == 0 { "a" } else { "b" }))]);
+                world.pass_ms(1_000);
+                if n == 10 && !waits {
+                    world.mesh(MeshCommand::AbortTransition {
+                        id: 1,
+                        reason: String::new(),
+                    });
+                }
+            }
+            let record = world.finish_as_is();
+            assert_eq!(check(&Facts::new(&record)).is_err(), waits);
+        }
+    }
+
+    #[test]
+    fn one_in_the_place_of_another() {
+        let mut world = World::founded();
+        world.join(1);
+        world.join(2);
+        world.begin(1, Role::Worker, Role::Standby);
+        let first = world.state().in_flight().unwrap().id;
+        let id = first;
+        world.mesh(MeshCommand::AbortTransition {
+            id,
+            reason: String::new(),
+        });
+        world.begin(2, Role::Worker, Role::Standby);
+        let mut record = world.finish_as_is();
+        assert_eq!(in_order_of(&record), Ok(()));
+        // Nobody ever saw the first one end.
+        record.pictures.retain(|picture| picture.state.in_flight().is_some());
+        assert!(in_order_of(&record).is_err());
+    }
+
+    fn in_order_of(record: &crate::record::Record) -> Result<(), Broken> {
+        let pictures = record.pictures.iter();
+        let pictures: Vec<_> = pictures
+            .map(|picture| (picture.state.applied().map_or(0, |at| at.index), picture))
+            .collect();
+        in_order(&pictures)
     }
 }

@@ -116,9 +116,10 @@ pub(crate) async fn read(context: &Context, options: &ListOptions, selector: &Se
     let limit = if from_cache { 0 } else { options.limit };
     let exact = options.revision_match == RevisionMatch::Exact
         || (options.revision_match == RevisionMatch::Unset && limit > 0 && options.revision.is_some_and(|r| r > 0));
-    context
-        .prepare_read(if token.is_some() { Some(0) } else { options.revision })
-        .await?;
+    let fresh = if token.is_some() { Some(0) } else { options.revision };
+    #[cfg(feature = "mutations")]
+    let fresh = fresh.or(sim_mutation::is("stale-list").then_some(0));
+    context.prepare_read(fresh).await?;
     let prefix = prefix(context);
     let mut at = match &token {
         Some(token) => token.revision,

@@ -146,6 +146,10 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn remove_surplus(&self) -> Option<TransitionSpec> {
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("keep-surplus") {
+            return None;
+        }
         let voters = &self.view.raft.voters;
         if voters.len() <= self.target.votes() {
             return None;
@@ -171,6 +175,10 @@ impl<'a> Planner<'a> {
                 Reverse(**id),
             )
         });
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("unsafe-removal") {
+            victims.reverse();
+        }
         let reason = format!("{} voters, {} wanted", voters.len(), self.target.votes());
         victims
             .into_iter()
