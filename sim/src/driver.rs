@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 use crate::one::Summary;
 
 /// Real seconds that one run may take.
-const RUN_S_MAX: f64 = 90.0;
+const RUN_S_MAX: f64 = 300.0;
 
 /// What to play: seeds of random plans, or of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
