@@ -8,7 +8,6 @@ use revoada_core::key::SecretKey;
 use revoada_mesh::{Identity, MeshStream, QuicMesh, connect_join};
 
 use crate::member::{JoinDialer, Member};
-use crate::rpc::{JoinPeer, PeerStream};
 
 /// Dials over UDP; host names are resolved.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,22 +35,8 @@ impl JoinDialer for QuicJoinDialer {
 
 /// Hands newcomers' streams to the member until either stops.
 pub fn serve_joins(member: &Member, mesh: Arc<QuicMesh>, version: &str) {
-    let streams = member.serve_joins(version);
-    let stop = member.stop_token();
-    member.spawn(async move {
-        loop {
-            let incoming = tokio::select! {
-                incoming = mesh.join_accept() => incoming,
-                () = stop.cancelled() => return,
-            };
-            let Some(incoming) = incoming else { return };
-            let peer = JoinPeer {
-                member: incoming.peer,
-                remote: incoming.remote,
-            };
-            if streams.send(PeerStream::new(incoming.stream, peer)).await.is_err() {
-                return;
-            }
-        }
+    member.serve_joins(version, move || {
+        let mesh = Arc::clone(&mesh);
+        async move { mesh.join_accept().await }
     });
 }

@@ -157,7 +157,6 @@ impl Clients {
                 text.contains("stale read")
             });
             if is_stale {
-                self.recorder.stale();
                 return Err(Failed::Unknown);
             }
             let raw = response.into_body().collect().await.map_err(|_| Failed::Unknown)?;

@@ -1,7 +1,7 @@
 //! One machine: the whole composition of a member as the binary makes it, without TLS, process and sockets.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -13,11 +13,10 @@ use engenho_engine::apiserver::{
 };
 use engenho_node::run::api::{self, Gate, Local, MeshApi, Stores};
 use engenho_node::run::material::{Material, Vault};
-use engenho_node::run::{announce, leader};
+use engenho_node::run::{announce, serve_requests};
 use parking_lot::Mutex;
 use revoada::{
-    Announcement, CallHandler, JoinIntent, JoinPeer, Known, Member, MemberOptions, MemberTrust, NameWish, PeerStream,
-    Start, Timing,
+    Announcement, CallHandler, JoinIntent, Known, Member, MemberOptions, MemberTrust, NameWish, Start, Timing,
 };
 use revoada_core::chain::Genesis;
 use revoada_core::env::{Clock, Entropy};
@@ -113,7 +112,6 @@ pub struct Cell {
     pub plan: Machine,
     pub disk: MachineDisk,
     pub dir: PathBuf,
-    pub ip: Mutex<Option<IpAddr>>,
     pub port: AtomicU16,
     pub skew_ms: AtomicI64,
     pub boots: AtomicU64,
@@ -146,7 +144,6 @@ impl Cell {
             skew_ms: AtomicI64::new(0),
             plan,
             dir: root.join(format!("m{number}")),
-            ip: Mutex::new(None),
             port: AtomicU16::new(MESH_PORT),
             boots: AtomicU64::new(0),
             keys: AtomicU32::new(0),
@@ -281,7 +278,6 @@ pub async fn software(
     loss: Arc<AtomicU64>,
 ) -> turmoil::Result {
     *cell.running.lock() = true;
-    cell.ip.lock().replace(turmoil::lookup(cell.name()));
     let result = run(&cell, &recorder, &neighbourhood, loss).await;
     *cell.running.lock() = false;
     let at = recorder.stamp();
@@ -458,7 +454,11 @@ async fn run(
     let member = Member::start(options, start, mesh_dyn, trust, boot).await?;
     // Set once, here.
     let _ = calls.member.set(member.clone());
-    serve_joins(&member, Arc::clone(&mesh));
+    let joins = Arc::clone(&mesh);
+    member.serve_joins(VERSION, move || {
+        let mesh = Arc::clone(&joins);
+        async move { mesh.join_accept().await }
+    });
     let result = serve(cell, recorder, &member, stores, vault, witness, clock).await;
     let stopping = tokio::time::timeout(Duration::from_secs(9), member.shutdown()).await;
     if stopping.is_err() {
@@ -467,27 +467,6 @@ async fn run(
     }
     mesh.shutdown();
     result
-}
-
-fn serve_joins(member: &Member, mesh: Arc<SimMesh>) {
-    let streams = member.serve_joins(VERSION);
-    let stop = member.stop_token();
-    member.spawn(async move {
-        loop {
-            let incoming = tokio::select! {
-                incoming = mesh.join_accept() => incoming,
-                () = stop.cancelled() => return,
-            };
-            let Some(incoming) = incoming else { return };
-            let peer = JoinPeer {
-                member: incoming.peer,
-                remote: incoming.remote,
-            };
-            if streams.send(PeerStream::new(incoming.stream, peer)).await.is_err() {
-                return;
-            }
-        }
-    });
 }
 
 async fn serve(
@@ -501,33 +480,17 @@ async fn serve(
 ) -> anyhow::Result<Ended> {
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
-    let local = Arc::new(Local::default());
+    let shared = api::Shared {
+        version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
+        tokens: Arc::new(Tokens),
+    };
+    let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     let gate = Arc::new(Gate::new(Arc::clone(&local), Arc::new(MeshApi::new(member.clone()))));
     member.spawn(observe::follow(
         Arc::clone(cell),
         recorder.clone(),
         member.clone(),
         Arc::clone(&gate),
-        ending.clone(),
-    ));
-    if !witness {
-        member.spawn(api::run_local(
-            member.clone(),
-            Arc::clone(&stores),
-            Arc::clone(&vault),
-            Arc::clone(&local),
-            api::Shared {
-                version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
-                tokens: Arc::new(Tokens),
-            },
-            ending.clone(),
-        ));
-    }
-    member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), ending.clone()));
-    member.spawn(leader::run(
-        member.clone(),
-        Arc::clone(&local),
-        Arc::clone(&stores),
         ending.clone(),
     ));
     if !witness {

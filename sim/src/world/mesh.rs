@@ -19,8 +19,8 @@ use revoada_core::env::Clock;
 use revoada_core::key::SecretKey;
 use revoada_core::{ClusterId, MemberId};
 use revoada_mesh::{
-    CLOCK_SKEW_MS_MAX, GOSSIP_MESSAGE_BYTES_MAX, IncomingStream, LocalHello, Mesh, MeshError, MeshStream, PeerStatus,
-    Refusal, Standing, StreamClass, Trust,
+    CLOCK_SKEW_MS_MAX, GOSSIP_MESSAGE_BYTES_MAX, IncomingJoin, IncomingStream, LocalHello, Mesh, MeshError, MeshStream,
+    PeerStatus, Refusal, Standing, StreamClass, Trust,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,8 +51,16 @@ pub type Neighbourhood = Arc<Mutex<BTreeMap<u16, SocketAddr>>>;
 
 #[derive(Serialize, Deserialize)]
 enum Greeting {
-    Join { from: MemberId },
-    Stream { from: MemberId, class: u8, hello: Hello },
+    Join {
+        from: MemberId,
+    },
+    Stream {
+        from: MemberId,
+        class: u8,
+        hello: Hello,
+        /// Epoch of the link that the caller thinks it has.
+        linked: Option<u64>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,14 +101,18 @@ struct Peer {
     heard: Option<Instant>,
     boot: u64,
     streams: CancellationToken,
+    /// Epoch in which the link was greeted: streams over it are not judged by their epoch again.
+    greeted: Option<u64>,
     backoff: Option<(Instant, Duration, String)>,
 }
 
-/// A newcomer's stream.
-pub struct JoinStream {
-    pub peer: MemberId,
-    pub remote: SocketAddr,
-    pub stream: MeshStream,
+impl Peer {
+    /// The link ends, and all its streams.
+    fn drop_link(&mut self) {
+        self.streams.cancel();
+        self.heard = None;
+        self.greeted = None;
+    }
 }
 
 struct Inner {
@@ -115,7 +127,7 @@ struct Inner {
     peers: Mutex<BTreeMap<MemberId, Peer>>,
     streams_in: mpsc::Sender<IncomingStream>,
     gossip_in: mpsc::Sender<(MemberId, Bytes)>,
-    joins_in: mpsc::Sender<JoinStream>,
+    joins_in: mpsc::Sender<IncomingJoin>,
     neighbourhood: Neighbourhood,
     loss: Arc<AtomicU64>,
     cell: Arc<Cell>,
@@ -128,7 +140,7 @@ pub struct SimMesh {
     inner: Arc<Inner>,
     streams: tokio::sync::Mutex<mpsc::Receiver<IncomingStream>>,
     gossip: tokio::sync::Mutex<mpsc::Receiver<(MemberId, Bytes)>>,
-    joins: tokio::sync::Mutex<mpsc::Receiver<JoinStream>>,
+    joins: tokio::sync::Mutex<mpsc::Receiver<IncomingJoin>>,
 }
 
 /// What a mesh is made of.
@@ -193,17 +205,19 @@ impl SimMesh {
         self.inner.local
     }
 
-    pub async fn join_accept(&self) -> Option<JoinStream> {
+    pub async fn join_accept(&self) -> Option<IncomingJoin> {
         self.joins.lock().await.recv().await
     }
 
-    /// The admitted set may have changed: streams with whoever isn't in it any more end.
+    /// The admitted set or the epoch may have changed: links with whoever isn't in it any more end, as do those of
+    /// another epoch.
     pub fn trust_changed(&self) {
+        let epoch = self.inner.trust.hello().epoch;
         let mut peers = self.inner.peers.lock();
         for (id, peer) in peers.iter_mut() {
-            if self.inner.trust.standing(*id) != Standing::Admitted {
-                peer.streams.cancel();
-                peer.heard = None;
+            let over = peer.greeted.is_some_and(|greeted| greeted != epoch);
+            if over || self.inner.trust.standing(*id) != Standing::Admitted {
+                peer.drop_link();
             }
         }
     }
@@ -230,8 +244,9 @@ impl Inner {
         (hello, local)
     }
 
-    /// What this side says to the peer's hello, by the order of the real greeting.
-    fn judge(&self, peer: MemberId, ours: &Hello, theirs: &Hello) -> Result<(), (Refusal, String)> {
+    /// What this side says to the peer's hello, by the order of the real greeting. Over a link that is `linked` the
+    /// epochs were compared before.
+    fn judge(&self, peer: MemberId, ours: &Hello, theirs: &Hello, linked: bool) -> Result<(), (Refusal, String)> {
         let standing = self.trust.standing(peer);
         let refusal = match standing {
             Standing::Admitted | Standing::Fenced => None,
@@ -248,7 +263,7 @@ impl Inner {
         if ours.unix_ms.abs_diff(theirs.unix_ms) > CLOCK_SKEW_MS_MAX {
             return Err((Refusal::ClockSkew, "the clocks are too far apart".into()));
         }
-        if theirs.epoch != ours.epoch || standing == Standing::Fenced {
+        if (theirs.epoch != ours.epoch && !linked) || standing == Standing::Fenced {
             return Err((
                 Refusal::Fenced,
                 format!("the cluster is at epoch {}, you are at {}", ours.epoch, theirs.epoch),
@@ -262,7 +277,7 @@ impl Inner {
         let mut peers = self.peers.lock();
         let peer = peers.entry(id).or_default();
         if boot > peer.boot || peer.streams.is_cancelled() {
-            peer.streams.cancel();
+            peer.drop_link();
             peer.streams = self.stop.child_token();
             peer.boot = peer.boot.max(boot);
         }
@@ -276,6 +291,15 @@ impl Inner {
             }
         }
         peer.streams.clone()
+    }
+
+    /// A link on which a stream was accepted.
+    fn greeted(&self, id: MemberId, theirs: &Hello) -> CancellationToken {
+        let streams = self.heard(id, theirs.boot, None);
+        if let Some(peer) = self.peers.lock().get_mut(&id) {
+            peer.greeted.get_or_insert(theirs.epoch);
+        }
+        streams
     }
 
     fn members(&self) -> Vec<MemberId> {
@@ -310,7 +334,7 @@ impl Inner {
 
     async fn connect(&self, peer: MemberId, class: StreamClass) -> Result<MeshStream, MeshError> {
         let lost = |cause: String| MeshError::Lost { peer, cause };
-        let addresses = {
+        let (addresses, linked) = {
             let mut peers = self.peers.lock();
             let known = peers.entry(peer).or_default();
             if let Some((at, pause, last)) = &known.backoff
@@ -322,7 +346,7 @@ impl Inner {
                     last: Arc::new(lost(last.clone())),
                 });
             }
-            known.addresses.clone()
+            (known.addresses.clone(), known.greeted)
         };
         if addresses.is_empty() {
             return Err(MeshError::NoAddress { peer });
@@ -341,6 +365,7 @@ impl Inner {
                 from: self.me,
                 class: class.to_byte(),
                 hello: ours.clone(),
+                linked,
             };
             write_frame(&mut stream, &greeting)
                 .await
@@ -361,15 +386,16 @@ impl Inner {
             }
             if let Some((code, reason)) = refused {
                 let refusal = Refusal::from_code(u64::from(code)).unwrap_or(Refusal::Protocol);
+                self.peers.lock().entry(peer).or_default().drop_link();
                 if refusal == Refusal::Fenced && hello.epoch > ours.epoch {
                     self.trust.on_evidence(peer, hello.epoch, evidence.into());
                 }
                 return Err(MeshError::Refused { peer, refusal, reason });
             }
-            if let Err((refusal, reason)) = self.judge(peer, &ours, &hello) {
+            if let Err((refusal, reason)) = self.judge(peer, &ours, &hello, linked.is_some()) {
                 return Err(MeshError::Refused { peer, refusal, reason });
             }
-            let streams = self.heard(peer, hello.boot, None);
+            let streams = self.greeted(peer, &hello);
             return Ok(pump(stream, streams));
         }
         Err(lost(last))
@@ -426,7 +452,7 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream, remote: SocketAddr) -> 
     match read_frame(&mut stream).await? {
         Greeting::Join { from } => {
             write_frame(&mut stream, &Answer::Join { me: inner.me }).await?;
-            let join = JoinStream {
+            let join = IncomingJoin {
                 peer: from,
                 remote,
                 stream: pump(stream, inner.stop.clone()),
@@ -437,11 +463,18 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream, remote: SocketAddr) -> 
                 .await
                 .map_err(|_| std::io::Error::other("the member stopped"))
         }
-        Greeting::Stream { from, class, hello } => {
+        Greeting::Stream {
+            from,
+            class,
+            hello,
+            linked,
+        } => {
             let (ours, _) = inner.hello();
+            let own = inner.peers.lock().get(&from).and_then(|peer| peer.greeted);
+            let linked = linked.is_some() && linked == own;
             let class = StreamClass::from_byte(class);
             let judged = match class {
-                Some(class) => inner.judge(from, &ours, &hello).map(|()| class),
+                Some(class) => inner.judge(from, &ours, &hello, linked).map(|()| class),
                 None => Err((Refusal::Protocol, "no such class".into())),
             };
             let (refused, evidence) = match &judged {
@@ -466,7 +499,7 @@ async fn serve(inner: Arc<Inner>, mut stream: TcpStream, remote: SocketAddr) -> 
             match judged {
                 Ok(class) => {
                     inner.recorder.served(inner.machine, from);
-                    let link = inner.heard(from, hello.boot, None);
+                    let link = inner.greeted(from, &hello);
                     let incoming = IncomingStream {
                         peer: from,
                         class,
@@ -547,8 +580,7 @@ async fn keep_alive_loop(inner: Arc<Inner>) {
             let address = inner.neighbourhood.lock().get(&other).copied();
             for peer in inner.peers.lock().values_mut() {
                 if peer.addresses.first().copied() == address {
-                    peer.heard = None;
-                    peer.streams.cancel();
+                    peer.drop_link();
                 }
             }
         }
@@ -557,8 +589,7 @@ async fn keep_alive_loop(inner: Arc<Inner>) {
                 let mut peers = inner.peers.lock();
                 let peer = peers.entry(id).or_default();
                 if peer.heard.is_some_and(|at| at.elapsed() > IDLE_TIMEOUT) {
-                    peer.heard = None;
-                    peer.streams.cancel();
+                    peer.drop_link();
                 }
                 peer.addresses.first().copied()
             };

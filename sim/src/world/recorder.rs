@@ -29,7 +29,6 @@ struct Inner {
     served: BTreeMap<(u16, MemberId), u64>,
     turned_away: BTreeMap<(MemberId, &'static str), u64>,
     lease_ends: BTreeMap<i64, Stamp>,
-    stale: u64,
 }
 
 /// Cheap handle; everything happens on one thread.
@@ -127,11 +126,6 @@ impl Recorder {
     /// How often a key was turned away for what.
     pub fn turned_away_count(&self, peer: MemberId, name: &'static str) -> u64 {
         self.inner.lock().turned_away.get(&(peer, name)).copied().unwrap_or(0)
-    }
-
-    /// A client got an answer marked as stale.
-    pub fn stale(&self) {
-        self.inner.lock().stale += 1;
     }
 
     fn lease_ended(&self, id: i64, at: Stamp) {

@@ -1,6 +1,7 @@
 //! What travels with one resource request through the pipeline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::authorizer::Identity;
+use crate::behind;
 use crate::body::{self, Body, ReadBodyError};
 use crate::negotiate::Output;
 use crate::request::RequestInfo;
@@ -44,6 +46,8 @@ pub(crate) struct Context {
     pub warnings: Mutex<Vec<String>>,
     /// Set when the answer is from a replica that may be behind.
     pub stale: Mutex<Option<String>>,
+    /// Set when another replica has to be asked.
+    pub behind: AtomicBool,
 }
 
 impl Context {
@@ -96,8 +100,16 @@ impl Context {
 
     /// Waits for the freshness that a read at `revision` needs, and remembers to warn if it cannot be had.
     pub async fn prepare_read(&self, revision: Option<u64>) -> Result<(), Status> {
-        if let Freshness::Stale(text) = self.storage().prepare_read(revision).await? {
-            *self.stale.lock() = Some(text);
+        match self.storage().prepare_read(revision).await? {
+            Freshness::Fresh => {}
+            Freshness::Stale(text) => *self.stale.lock() = Some(text),
+            Freshness::Unconfirmed(text) if behind::takes_stale(&self.headers) => *self.stale.lock() = Some(text),
+            Freshness::Unconfirmed(_) => {
+                self.behind.store(true, Ordering::Relaxed);
+                return Err(Status::unavailable(
+                    "this replica could not catch up with the others in time",
+                ));
+            }
         }
         Ok(())
     }
@@ -127,6 +139,7 @@ impl Context {
             body: Mutex::new(None),
             warnings: Mutex::default(),
             stale: Mutex::default(),
+            behind: AtomicBool::default(),
         }
     }
 
@@ -144,6 +157,9 @@ impl Context {
         respond::add_warnings(response.headers_mut(), &self.warnings.lock());
         if let Some(text) = &*self.stale.lock() {
             respond::add_warning(response.headers_mut(), "engenho", text);
+        }
+        if self.behind.load(Ordering::Relaxed) {
+            behind::mark(response.headers_mut());
         }
     }
 }

@@ -7,6 +7,7 @@ mod admit;
 mod authorize;
 pub mod authorizer;
 mod base64;
+pub mod behind;
 pub mod body;
 pub mod bootstrap;
 mod codec;

@@ -1,6 +1,7 @@
 //! The pipeline that every request walks: decode, authenticate, limit, authorise, dispatch, finish.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -149,6 +150,7 @@ async fn dispatch(
         body: Mutex::new(Some(incoming)),
         warnings: Mutex::default(),
         stale: Mutex::default(),
+        behind: AtomicBool::default(),
     };
     let answered = match course {
         Course::Applied(applied) => repeat::answer(&context, applied).await,

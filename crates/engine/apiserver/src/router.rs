@@ -28,6 +28,9 @@ pub enum Target {
 pub trait Router: Send + Sync + 'static {
     /// The target at this moment. Answers at once.
     fn target(&self) -> Target;
+
+    /// The others that serve, if there are any: for what the local replica gives back, see [`crate::behind`].
+    fn others(&self) -> Option<Arc<dyn RemoteApi>>;
 }
 
 /// Why a forwarded request has no answer.

@@ -40,6 +40,8 @@ pub enum Freshness {
     Fresh,
     /// From this replica, which may be behind: there is no quorum. The text says so.
     Stale(String),
+    /// From this replica, which may be behind while others are not. The text says so.
+    Unconfirmed(String),
 }
 
 /// A key that must still be at a revision when something else is written.
@@ -166,6 +168,7 @@ impl Storage {
 
     /// Waits until this replica is as fresh as a read at `revision` needs (`None`: linearizable, 0: anything).
     /// Without a quorum the read goes on, stale.
+    /// [`Freshness::Unconfirmed`] is for the caller to judge.
     pub async fn prepare_read(&self, revision: Option<u64>) -> Result<Freshness, Status> {
         match revision {
             Some(0) => {
@@ -194,7 +197,9 @@ impl Storage {
                     let names = missing.iter().map(|id| (self.member_name)(id)).collect::<Vec<_>>();
                     Ok(Freshness::Stale(stale_text(&names)))
                 }
-                Err(ReadError::Timeout { .. }) => Ok(Freshness::Stale(stale_text(&[]))),
+                Err(ReadError::Timeout { .. }) => Ok(Freshness::Unconfirmed(
+                    "stale read: this replica may be behind the others".into(),
+                )),
             },
         }
     }

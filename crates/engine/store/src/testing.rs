@@ -47,6 +47,26 @@ impl SingleNode {
     }
 }
 
+impl SingleNode {
+    /// One more entry, answered by `answer`.
+    fn append(&self, answer: impl FnOnce(LogPosition) -> Bytes) -> Applied {
+        let term = self.term.load(Ordering::SeqCst);
+        let mut index = self.index.lock();
+        *index += 1;
+        let at = LogPosition { index: *index, term };
+        Applied {
+            index: at.index,
+            response: answer(at),
+        }
+    }
+
+    fn apply(&self, at: LogPosition, payload: &[u8]) -> Bytes {
+        let response = self.application.apply(at, payload);
+        self.application.applied(at.index);
+        response
+    }
+}
+
 impl Consensus for SingleNode {
     fn propose(
         &self,
@@ -62,14 +82,7 @@ impl Consensus for SingleNode {
             if let Some(fence) = fence.filter(|fence| *fence != term) {
                 return Err(ProposeError::Fenced { fence, term });
             }
-            let mut index = self.index.lock();
-            *index += 1;
-            let response = self.application.apply(LogPosition { index: *index, term }, &payload);
-            self.application.applied(*index);
-            Ok(Applied {
-                index: *index,
-                response,
-            })
+            Ok(self.append(|at| self.apply(at, &payload)))
         })
     }
 
@@ -84,27 +97,17 @@ impl Consensus for SingleNode {
                 return Err(failure);
             }
             let mut dedupe = self.dedupe.lock();
-            let mut index = self.index.lock();
-            *index += 1;
-            let response = match dedupe.lookup(&request) {
-                Lookup::Duplicate(response) => response,
-                Lookup::TooOld => {
-                    return Err(ProposeError::Unknown {
-                        waited_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
-                    });
-                }
+            match dedupe.lookup(&request) {
+                Lookup::Duplicate(response) => Ok(self.append(|_| response)),
+                Lookup::TooOld => Err(ProposeError::Unknown {
+                    waited_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+                }),
                 Lookup::New => {
-                    let term = self.term.load(Ordering::SeqCst);
-                    let response = self.application.apply(LogPosition { index: *index, term }, &payload);
-                    self.application.applied(*index);
-                    dedupe.record(&request, response.clone());
-                    response
+                    let applied = self.append(|at| self.apply(at, &payload));
+                    dedupe.record(&request, applied.response.clone());
+                    Ok(applied)
                 }
-            };
-            Ok(Applied {
-                index: *index,
-                response,
-            })
+            }
         })
     }
 

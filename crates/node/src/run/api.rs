@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
+use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
@@ -189,6 +190,7 @@ pub async fn run_local(
     stop: CancellationToken,
 ) {
     let mut phase = member.watch_phase();
+    let mut leadership = member.watch_leadership();
     let mut opening_since = None;
     loop {
         let now = *phase.borrow_and_update();
@@ -221,6 +223,7 @@ pub async fn run_local(
         }
         tokio::select! {
             changed = phase.changed() => if changed.is_err() { break },
+            changed = leadership.changed() => if changed.is_err() { break },
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
             () = stop.cancelled() => break,
         }
@@ -252,8 +255,9 @@ async fn open(
     };
     let Some(store) = stores.current() else { return Ok(()) };
     let server = ApiServer::new(deps(member, Arc::clone(&store), &opened, shared.clone()));
-    // Without a leader nobody says what of the log is committed: a store that has applied nothing answers nothing.
-    if stale && !is_bootstrapped(&server) {
+    // A store that has applied nothing answers nothing. Only the leader serves before: it writes what every cluster
+    // begins with.
+    if !is_bootstrapped(&server) && member.watch_leadership().borrow().is_none() {
         return Ok(());
     }
     *local.server.write() = Some((server, store));
@@ -331,6 +335,11 @@ impl Router for Gate {
             return Target::Unavailable { reason, missing };
         }
         Target::Remote(Arc::clone(&self.remote) as Arc<dyn RemoteApi>)
+    }
+
+    fn others(&self) -> Option<Arc<dyn RemoteApi>> {
+        let any = !self.remote.candidates().is_empty();
+        any.then(|| Arc::clone(&self.remote) as Arc<dyn RemoteApi>)
     }
 }
 
@@ -526,6 +535,8 @@ enum Sent {
     Unclear(Response<Body>),
     /// It surely did nothing.
     Refused(RemoteError),
+    /// It gives the read back: its replica may be behind.
+    Behind,
     /// No answer: it may have done what was asked.
     Broken(RemoteError),
 }
@@ -547,7 +558,9 @@ impl MeshApi {
                 unreachable("it has no replica any more".into())
             }
             Ok(mut response) => {
-                if take_unclear(response.headers_mut()) {
+                if take_behind(response.headers_mut()) {
+                    Sent::Behind
+                } else if take_unclear(response.headers_mut()) {
                     Sent::Unclear(response)
                 } else {
                     Sent::Answered(response)
@@ -561,10 +574,20 @@ impl MeshApi {
     async fn send_read(&self, outgoing: &Outgoing) -> Result<Response<Body>, RemoteError> {
         let (reason, missing) = self.nobody();
         let mut last = RemoteError::Nobody { reason, missing };
+        let mut behind = Vec::new();
         for peer in self.candidates() {
             match self.send_to(peer, outgoing.request(None)).await {
                 Sent::Answered(response) | Sent::Unclear(response) => return Ok(response),
                 Sent::Refused(error) | Sent::Broken(error) => last = error,
+                Sent::Behind => behind.push(peer),
+            }
+        }
+        // None of them is sure: what they have, marked as stale, is better than nothing.
+        for peer in behind {
+            let mut request = outgoing.request(None);
+            take_stale(request.headers_mut());
+            if let Sent::Answered(response) = self.send_to(peer, request).await {
+                return Ok(response);
             }
         }
         Err(last)
@@ -594,6 +617,13 @@ impl MeshApi {
                     Sent::Answered(response) => return Ok(response),
                     Sent::Refused(error) => {
                         last = error;
+                        continue;
+                    }
+                    Sent::Behind => {
+                        last = RemoteError::Unreachable {
+                            member: member_name(&self.member, &peer),
+                            reason: "its replica is behind".into(),
+                        };
                         continue;
                     }
                     Sent::Unclear(response) => unclear = Some(Ok(response)),

@@ -7,7 +7,7 @@ pub mod api;
 mod certificates;
 pub mod config;
 mod data_dir;
-pub mod leader;
+mod leader;
 pub mod material;
 mod metrics;
 mod os;
@@ -327,6 +327,36 @@ struct Serving<'a> {
     stop: CancellationToken,
 }
 
+/// Starts what serves requests, until `stop`: the server of the member's own replica (with `shared`; a witness has
+/// none), the answers to what others forward, and the controllers while it leads.
+pub fn serve_requests(
+    member: &Member,
+    stores: &Arc<Stores>,
+    vault: &Arc<Vault>,
+    shared: Option<api::Shared>,
+    stop: &CancellationToken,
+) -> Arc<Local> {
+    let local = Arc::new(Local::default());
+    if let Some(shared) = shared {
+        member.spawn(api::run_local(
+            member.clone(),
+            Arc::clone(stores),
+            Arc::clone(vault),
+            Arc::clone(&local),
+            shared,
+            stop.clone(),
+        ));
+    }
+    member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), stop.clone()));
+    member.spawn(leader::run(
+        member.clone(),
+        Arc::clone(&local),
+        Arc::clone(stores),
+        stop.clone(),
+    ));
+    local
+}
+
 /// Serves until told to stop, left, or halted.
 async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let Serving {
@@ -345,7 +375,6 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         stop,
     } = serving;
     let version = version_info();
-    let local = Arc::new(Local::default());
     let tokens = Arc::new(Tokens::read(config)?);
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
@@ -354,26 +383,11 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         .chain()
         .member(&member.id())
         .is_some_and(|admitted| admitted.witness);
-    if !witness {
-        member.spawn(api::run_local(
-            member.clone(),
-            Arc::clone(&stores),
-            Arc::clone(&vault),
-            Arc::clone(&local),
-            api::Shared {
-                version,
-                tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator>,
-            },
-            ending.clone(),
-        ));
-    }
-    member.spawn(api::serve_forwarded(member.clone(), Arc::clone(&local), ending.clone()));
-    member.spawn(leader::run(
-        member.clone(),
-        Arc::clone(&local),
-        Arc::clone(&stores),
-        ending.clone(),
-    ));
+    let shared = api::Shared {
+        version,
+        tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator>,
+    };
+    let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     member.spawn(remember_peers(
         Arc::clone(mesh),
         data_dir.join("peers.json"),

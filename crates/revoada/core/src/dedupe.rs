@@ -7,8 +7,11 @@
 //! never used cost nothing, and it does not matter which member proposed them or in which order. An id is forgotten
 //! only when that many higher ones of the same origin were applied; from then on it is [`Lookup::TooOld`], whether it
 //! was applied or not: in doubt nothing is applied twice. An origin therefore keeps fewer than that under way at once.
+//!
+//! What an origin proposed may still be on its way when it leaves, and be proposed again by somebody it asked: the
+//! answers of the [`DEPARTED_MAX`] members that departed last are remembered like the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -22,7 +25,10 @@ pub const WINDOW_MAX: usize = 512;
 /// Bytes of answers remembered for each origin. The latest answer is remembered whatever its size.
 pub const WINDOW_BYTES_MAX: usize = 256 * 1024;
 
-const VERSION: u8 = 1;
+/// Departed origins that are remembered.
+pub const DEPARTED_MAX: usize = 16;
+
+const VERSION: u8 = 2;
 const SNAPSHOT_BYTES_MAX: usize = 1 << 31;
 
 /// What is known of a request.
@@ -49,6 +55,8 @@ struct Window {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dedupe {
     origins: BTreeMap<MemberId, Window>,
+    /// Origins that are no members any more, the last one last.
+    departed: VecDeque<MemberId>,
 }
 
 impl Dedupe {
@@ -93,9 +101,24 @@ impl Dedupe {
         }
     }
 
-    /// Forgets origins, for example those no longer admitted.
-    pub fn retain(&mut self, mut keep: impl FnMut(&MemberId) -> bool) {
-        self.origins.retain(|origin, _| keep(origin));
+    /// Whether anything is remembered of an origin. Of one that is no member, nothing may be applied any more if not.
+    pub fn remembers(&self, origin: &MemberId) -> bool {
+        self.origins.contains_key(origin)
+    }
+
+    /// After every change of the members: forgets those who departed long ago.
+    pub fn members_changed(&mut self, mut is_member: impl FnMut(&MemberId) -> bool) {
+        self.departed.retain(|origin| !is_member(origin));
+        for origin in self.origins.keys() {
+            if !is_member(origin) && !self.departed.contains(origin) {
+                self.departed.push_back(*origin);
+            }
+        }
+        while self.departed.len() > DEPARTED_MAX {
+            if let Some(origin) = self.departed.pop_front() {
+                self.origins.remove(&origin);
+            }
+        }
     }
 
     /// Bytes of remembered answers, for metrics.
@@ -170,9 +193,33 @@ mod tests {
         assert_eq!(table.lookup(&request(5, 8)), Lookup::TooOld);
         table.record(&request(5, 8), "late".into());
         assert_eq!(table.lookup(&request(6, 1)), Lookup::Duplicate("b".into()));
-        table.retain(|_| false);
-        assert_eq!(table.lookup(&request(5, 7)), Lookup::New);
-        assert_eq!(table.bytes(), 0);
+    }
+
+    #[test]
+    fn the_last_departed_are_remembered() {
+        let mut table = Dedupe::default();
+        let member = |n: u8| MemberId([n; 32]);
+        let of = |n: u8| RequestId {
+            origin: member(n),
+            boot: 1,
+            seq: 1,
+        };
+        let members_max = u8::try_from(DEPARTED_MAX).unwrap() + 2;
+        for n in 0..members_max {
+            table.record(&of(n), "a".into());
+        }
+        // One after the other goes; the first comes back in time, the second is the oldest of those who are gone.
+        for gone in 1..members_max - 1 {
+            table.members_changed(|id| id.0[0] >= gone);
+        }
+        assert!(table.remembers(&member(0)));
+        table.members_changed(|id| id.0[0] == 0);
+        assert!(table.remembers(&member(0)) && !table.remembers(&member(1)));
+        for n in 2..members_max {
+            assert_eq!(table.lookup(&of(n)), Lookup::Duplicate("a".into()));
+        }
+        table.members_changed(|_| false);
+        assert!(table.remembers(&member(0)) && !table.remembers(&member(2)));
     }
 
     #[test]

@@ -15,14 +15,14 @@ use revoada_core::env::Clock;
 use revoada_core::key::SecretKey;
 use revoada_core::state::{MeshOutcome, MeshRefusal};
 use revoada_core::ticket::{Ticket, secret_hash};
-use revoada_mesh::MeshStream;
+use revoada_mesh::{IncomingJoin, MeshStream};
 use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
 use super::{Member, Shared};
 use crate::known::Known;
 use crate::raft::network::{envelope, open};
-use crate::rpc::{JoinPeer, pb};
+use crate::rpc::{JoinPeer, PeerStream, pb};
 
 /// Deadline of one address, proof and admission included.
 const ADDRESS_DEADLINE: Duration = Duration::from_secs(12);
@@ -298,10 +298,29 @@ impl Member {
         }
     }
 
-    /// Serves newcomers' streams until this member stops.
-    pub fn serve_joins(&self, version: &str) -> tokio::sync::mpsc::Sender<crate::rpc::PeerStream<JoinPeer>> {
-        let service = self.join_service(version);
-        crate::rpc::spawn_join_server(service, self.shared.stop.clone(), &self.shared.tasks)
+    /// Serves newcomers' streams, as `accept` gives them, until this member stops or there are no more.
+    pub fn serve_joins<F>(&self, version: &str, accept: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Option<IncomingJoin>> + Send,
+    {
+        let stop = self.shared.stop.clone();
+        let streams = crate::rpc::spawn_join_server(self.join_service(version), stop.clone(), &self.shared.tasks);
+        self.spawn(async move {
+            loop {
+                let incoming = tokio::select! {
+                    incoming = accept() => incoming,
+                    () = stop.cancelled() => return,
+                };
+                let Some(incoming) = incoming else { return };
+                let peer = JoinPeer {
+                    member: incoming.peer,
+                    remote: incoming.remote,
+                };
+                if streams.send(PeerStream::new(incoming.stream, peer)).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
@@ -64,7 +63,7 @@ async fn leading(shared: &Shared, replica: &Replica) -> Option<u64> {
     if !metrics.state.is_leader() || metrics.current_leader != Some(shared.me) {
         return None;
     }
-    let read = super::propose::read_index_here(shared, Duration::from_secs(2))
+    let read = super::propose::read_index_at(shared, replica, Duration::from_secs(2))
         .await
         .ok()?;
     let mut applied = replica.machine.applied();
@@ -134,7 +133,7 @@ async fn lead(shared: &Arc<Shared>, replica: &Arc<Replica>, term: u64) {
         let Some(picture) = replica.machine.known().borrow().clone() else {
             continue;
         };
-        if shared.recovering.load(Ordering::Acquire) {
+        if shared.is_recovering() {
             continue;
         }
         super::seal::start(shared, &picture);

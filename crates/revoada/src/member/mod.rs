@@ -311,6 +311,20 @@ impl Shared {
         self.replica.borrow().clone()
     }
 
+    /// The running replica if its history is that of `epoch`.
+    pub(crate) fn replica_of(&self, epoch: u64) -> Option<Arc<Replica>> {
+        self.running().filter(|replica| replica.epoch == epoch)
+    }
+
+    /// As [`Shared::replica_of`], for what peers ask: a replica that is being recovered answers nobody.
+    pub(crate) fn serving(&self, epoch: u64) -> Option<Arc<Replica>> {
+        self.replica_of(epoch).filter(|_| !self.is_recovering())
+    }
+
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovering.load(Ordering::Acquire)
+    }
+
     pub(crate) fn next_request(&self) -> revoada_core::command::RequestId {
         let seq = self.sequence.fetch_add(1, Ordering::Relaxed);
         revoada_core::command::RequestId {

@@ -43,6 +43,8 @@ pub struct ConsensusHandle {
     shared: Arc<Shared>,
     /// The replica that was open when the handle was made: its application is what the holder reads.
     bound: Option<Weak<Replica>>,
+    /// Of that application: what is made of its state never reaches the history of another epoch.
+    epoch: u64,
 }
 
 /// How one attempt ended.
@@ -61,8 +63,14 @@ pub(crate) enum Attempt {
 
 impl ConsensusHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let bound = shared.running().as_ref().map(Arc::downgrade);
-        Self { shared, bound }
+        let replica = shared.running();
+        Self {
+            epoch: replica
+                .as_ref()
+                .map_or_else(|| shared.trust.epoch(), |replica| replica.epoch),
+            bound: replica.as_ref().map(Arc::downgrade),
+            shared,
+        }
     }
 }
 
@@ -93,7 +101,7 @@ impl Shared {
             command,
         };
         let (_, answer) = self
-            .propose_encoded(command.encode().map_err(encoding)?, deadline)
+            .propose_encoded(command.encode().map_err(encoding)?, self.trust.epoch(), deadline)
             .await?;
         match codec::decode::<Reply>("answer", &answer) {
             Ok(Reply::Mesh(outcome)) => Ok(outcome),
@@ -110,6 +118,7 @@ impl Shared {
     pub(crate) async fn propose_encoded(
         &self,
         command: Bytes,
+        epoch: u64,
         deadline: Duration,
     ) -> Result<(u64, Bytes), ProposeError> {
         if let Some(reason) = self.halted.borrow().clone() {
@@ -131,8 +140,14 @@ impl Shared {
             }
             let leader = hint.take().or_else(|| self.leader_hint());
             let attempt = match leader {
-                Some(leader) if leader == self.me => self.propose_here(command.clone(), left.min(ATTEMPT)).await,
-                Some(leader) => self.propose_there(leader, command.clone(), left.min(ATTEMPT)).await,
+                Some(leader) if leader == self.me => match self.replica_of(epoch) {
+                    Some(replica) => self.propose_at(&replica, command.clone(), left.min(ATTEMPT)).await,
+                    None => Attempt::Elsewhere(None),
+                },
+                Some(leader) => {
+                    self.propose_there(leader, command.clone(), epoch, left.min(ATTEMPT))
+                        .await
+                }
                 None => Attempt::Elsewhere(None),
             };
             match attempt {
@@ -162,15 +177,12 @@ impl Shared {
         }
     }
 
-    /// Proposes at this member's own replica.
-    pub(crate) async fn propose_here(&self, command: Bytes, deadline: Duration) -> Attempt {
-        let Some(replica) = self.running() else {
-            return Attempt::Elsewhere(None);
-        };
-        if let Some(elsewhere) = not_leading(self.me, &replica) {
+    /// Proposes at this member's own `replica`.
+    pub(crate) async fn propose_at(&self, replica: &Replica, command: Bytes, deadline: Duration) -> Attempt {
+        if let Some(elsewhere) = not_leading(self.me, replica) {
             return elsewhere;
         }
-        if !heard_majority(&replica) {
+        if !heard_majority(replica) {
             return Attempt::NoQuorum;
         }
         match tokio::time::timeout(deadline, replica.raft.client_write(Payload(command))).await {
@@ -186,11 +198,12 @@ impl Shared {
         }
     }
 
-    async fn propose_there(&self, leader: MemberId, command: Bytes, deadline: Duration) -> Attempt {
+    async fn propose_there(&self, leader: MemberId, command: Bytes, epoch: u64, deadline: Duration) -> Attempt {
         let mut client = self.rpc.peer(leader);
         let request = pb::ProposeRequest {
             command,
             deadline_ms: deadline.as_millis() as u32,
+            epoch,
         };
         let moved = self.leader_moved(leader);
         tokio::select! {
@@ -369,6 +382,7 @@ impl Shared {
         request: RequestId,
         payload: Bytes,
         fence: Option<u64>,
+        epoch: u64,
         deadline: Duration,
     ) -> Result<Applied, ProposeError> {
         if payload.len() > PAYLOAD_BYTES_MAX {
@@ -383,7 +397,7 @@ impl Shared {
             payload,
         };
         let (index, answer) = self
-            .propose_encoded(command.encode().map_err(encoding)?, deadline)
+            .propose_encoded(command.encode().map_err(encoding)?, epoch, deadline)
             .await?;
         match codec::decode::<Reply>("answer", &answer) {
             Ok(Reply::App(response)) => Ok(Applied { index, response }),
@@ -409,7 +423,7 @@ impl Consensus for ConsensusHandle {
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
         let request = self.shared.next_request();
-        Box::pin(self.shared.propose_app(request, payload, fence, deadline))
+        Box::pin(self.shared.propose_app(request, payload, fence, self.epoch, deadline))
     }
 
     fn propose_as(
@@ -418,7 +432,7 @@ impl Consensus for ConsensusHandle {
         payload: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
-        Box::pin(self.shared.propose_app(request, payload, None, deadline))
+        Box::pin(self.shared.propose_app(request, payload, None, self.epoch, deadline))
     }
 
     fn read_index(&self, deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>> {
@@ -486,21 +500,18 @@ impl Consensus for ConsensusHandle {
 }
 
 /// The leader's side of a linearizable read: its commit index, confirmed by a majority.
-pub(crate) async fn read_index_here(shared: &Shared, deadline: Duration) -> Result<u64, Attempt> {
-    let Some(replica) = shared.running() else {
-        return Err(Attempt::Elsewhere(None));
-    };
-    if let Some(elsewhere) = not_leading(shared.me, &replica) {
+pub(crate) async fn read_index_at(shared: &Shared, replica: &Replica, deadline: Duration) -> Result<u64, Attempt> {
+    if let Some(elsewhere) = not_leading(shared.me, replica) {
         return Err(elsewhere);
     }
     match tokio::time::timeout(deadline, replica.raft.get_read_log_id(ReadPolicy::ReadIndex)).await {
         Ok(Ok((read, _))) => Ok(read.index()),
         Ok(Err(error)) => match error.forward_to_leader() {
             Some(forward) => Err(Attempt::Elsewhere(forward.leader_id)),
-            None if !heard_majority(&replica) => Err(Attempt::NoQuorum),
+            None if !heard_majority(replica) => Err(Attempt::NoQuorum),
             None => Err(Attempt::Again(error.to_string())),
         },
-        Err(_) if !heard_majority(&replica) => Err(Attempt::NoQuorum),
+        Err(_) if !heard_majority(replica) => Err(Attempt::NoQuorum),
         Err(_) => Err(Attempt::Again("no majority confirmed in time".into())),
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::propose::{Attempt, member_id, read_index_here};
+use super::propose::{Attempt, member_id, read_index_at};
 use crate::rpc::{call, pb};
 
 /// One attempt at one leader.
@@ -85,10 +85,11 @@ async fn round(shared: &Arc<Shared>) -> Result<u64, ReadError> {
     let mut hint = None;
     loop {
         let leader = hint.take().or_else(|| shared.leader_hint());
-        let attempt = match leader {
-            Some(leader) if leader == shared.me => read_index_here(shared, ATTEMPT).await,
-            Some(leader) => ask(shared, leader).await,
-            None => Err(Attempt::Elsewhere(None)),
+        // The index is one of the history that is read: the reader checks afterwards that it still is this one.
+        let attempt = match (leader, shared.running()) {
+            (Some(leader), Some(replica)) if leader == shared.me => read_index_at(shared, &replica, ATTEMPT).await,
+            (Some(leader), Some(replica)) => ask(shared, leader, replica.epoch).await,
+            _ => Err(Attempt::Elsewhere(None)),
         };
         match attempt {
             Ok(index) => return Ok(index),
@@ -116,11 +117,12 @@ async fn round(shared: &Arc<Shared>) -> Result<u64, ReadError> {
     }
 }
 
-async fn ask(shared: &Shared, leader: revoada_core::MemberId) -> Result<u64, Attempt> {
+async fn ask(shared: &Shared, leader: revoada_core::MemberId, epoch: u64) -> Result<u64, Attempt> {
     use pb::read_index_reply::Result as R;
     let mut client = shared.rpc.peer(leader);
     let request = pb::ReadIndexRequest {
         deadline_ms: ATTEMPT.as_millis() as u32,
+        epoch,
     };
     let reply = call(leader, ATTEMPT, client.read_index(request))
         .await

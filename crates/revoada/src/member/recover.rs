@@ -225,7 +225,7 @@ async fn begin_epoch(shared: &Arc<Shared>, replica: &Replica, intent: &Intent, e
         }
         // Only a leader has applied everything before it, which the signature speaks of.
         let leads = replica.metrics().current_leader == Some(shared.me)
-            && super::propose::read_index_here(shared, Duration::from_secs(1))
+            && super::propose::read_index_at(shared, replica, Duration::from_secs(1))
                 .await
                 .is_ok();
         let Some(known) = known.filter(|_| leads) else {

@@ -10,7 +10,7 @@ use revoada_core::MemberId;
 use tonic::{Request, Response, Status};
 
 use super::Shared;
-use super::propose::{Attempt, read_index_here, reply_of, wire_id};
+use super::propose::{Attempt, read_index_at, reply_of, wire_id};
 use crate::known::{Known, Version};
 use crate::raft::network::envelope;
 use crate::raft::replica::Replica;
@@ -44,16 +44,24 @@ impl pb::peer_server::Peer for PeerService {
 
     async fn propose(&self, request: Request<pb::ProposeRequest>) -> Result<Response<pb::ProposeReply>, Status> {
         let request = request.into_inner();
-        let attempt = self
-            .shared
-            .propose_here(request.command, bounded(request.deadline_ms))
-            .await;
+        let attempt = match self.shared.serving(request.epoch) {
+            Some(replica) => {
+                let deadline = bounded(request.deadline_ms);
+                self.shared.propose_at(&replica, request.command, deadline).await
+            }
+            None => Attempt::Elsewhere(None),
+        };
         Ok(Response::new(reply_of(attempt)))
     }
 
     async fn read_index(&self, request: Request<pb::ReadIndexRequest>) -> Result<Response<pb::ReadIndexReply>, Status> {
         use pb::read_index_reply::Result as R;
-        let result = match read_index_here(&self.shared, bounded(request.get_ref().deadline_ms)).await {
+        let request = request.into_inner();
+        let index = match self.shared.serving(request.epoch) {
+            Some(replica) => read_index_at(&self.shared, &replica, bounded(request.deadline_ms)).await,
+            None => Err(Attempt::Elsewhere(None)),
+        };
+        let result = match index {
             Ok(index) => R::Index(index),
             Err(Attempt::Elsewhere(leader)) => R::NotLeader(pb::NotLeader {
                 leader: wire_id(leader),
@@ -143,10 +151,10 @@ pub(crate) struct Source {
 
 #[tonic::async_trait]
 impl ReplicaSource for Source {
-    fn running(&self) -> Option<Arc<Replica>> {
-        // Messages of a new epoch never reach the history of an old one.
+    fn running(&self, epoch: u64) -> Option<Arc<Replica>> {
+        // Messages of one epoch never reach the history of another, nor any a recovery that is under way.
         self.shared
-            .running()
+            .serving(epoch)
             .filter(|replica| replica.epoch == self.shared.trust.epoch())
     }
 
@@ -154,17 +162,30 @@ impl ReplicaSource for Source {
         *self.shared.leader_contact.lock() = Some(tokio::time::Instant::now());
     }
 
-    async fn start_for(&self, peer: MemberId) -> Result<Arc<Replica>, String> {
-        if self.shared.stop.is_cancelled() {
+    async fn start_for(&self, peer: MemberId, epoch: u64) -> Result<Arc<Replica>, String> {
+        let shared = &self.shared;
+        if shared.stop.is_cancelled() {
             return Err("this member is stopping".into());
         }
-        if self.shared.running().is_some() || self.shared.trust.known().version().epoch < self.shared.trust.epoch() {
+        let (follows, has) = (shared.trust.epoch(), shared.trust.known().version().epoch);
+        if epoch != follows {
+            return Err(format!(
+                "a leader of epoch {epoch}, this member follows epoch {follows}"
+            ));
+        }
+        if shared.running().is_some() || has < follows {
             return Err("this member is still moving into the new epoch".into());
+        }
+        if shared.is_recovering() {
+            return Err("this member is being recovered".into());
         }
         self.heard_leader();
         tracing::info!(leader = %peer.short(), "a leader replicates to this member: opening a replica");
-        super::supervisor::open_replica(&self.shared)
+        super::supervisor::open_replica(shared)
             .await
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        // A recovery may have come first.
+        self.running(epoch)
+            .ok_or_else(|| "this member moved into another epoch meanwhile".into())
     }
 }

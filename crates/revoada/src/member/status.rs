@@ -127,8 +127,6 @@ pub struct RaftState {
     pub leads: bool,
     /// Index of the last applied entry.
     pub applied: u64,
-    /// Index of the last log entry.
-    pub last: u64,
 }
 
 impl Member {
@@ -141,7 +139,6 @@ impl Member {
             term: metrics.current_term,
             leads: metrics.state.is_leader(),
             applied: metrics.last_applied.map_or(0, |id| id.index),
-            last: metrics.last_log_index.unwrap_or(0),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Starts a member, and keeps its role true: a replica while the Raft configuration has it, none otherwise.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -151,7 +151,10 @@ async fn found(shared: &Arc<Shared>, genesis: revoada_core::chain::Genesis) -> R
         .map_err(|error| StartError::Genesis(error.to_string()))?;
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match shared.propose_here(command.clone(), Duration::from_secs(2)).await {
+        match shared
+            .propose_at(&replica, command.clone(), Duration::from_secs(2))
+            .await
+        {
             Attempt::Done { .. } => return Ok(()),
             _ if Instant::now() > deadline => {
                 return Err(StartError::Genesis(
@@ -300,6 +303,8 @@ async fn claim_loop(shared: Arc<Shared>) {
             EpochClaim::Kept { epoch } => {
                 tracing::warn!(epoch, "closing the replica of the old epoch");
                 close_replica(&shared).await;
+                // The picture of the new epoch comes over connections of the new epoch only.
+                (shared.options.trust_changed)();
             }
             EpochClaim::Fenced { epoch, survivor } => {
                 close_replica(&shared).await;
@@ -410,7 +415,7 @@ async fn follow_replica(shared: Arc<Shared>, replica: Arc<Replica>) {
         }
         let newest = known.borrow_and_update().clone();
         // What a recovery passes through is nobody's picture until it has begun its epoch.
-        if let Some(newest) = newest.filter(|_| !shared.recovering.load(Ordering::Acquire)) {
+        if let Some(newest) = newest.filter(|_| !shared.is_recovering()) {
             shared.trust.accept(newest);
         }
         let state = replica.metrics();
@@ -423,13 +428,16 @@ async fn follow_replica(shared: Arc<Shared>, replica: Arc<Replica>) {
         {
             shared.halt(format!("the replica stopped: {fatal}"));
         }
-        let caught_up = state.current_leader.is_some()
+        let caught_up = !shared.is_recovering()
+            && state.current_leader.is_some()
             && state.last_applied.map(|id| id.index) >= state.local_committed.map(|id| id.index)
             && replica.machine.known().borrow().is_some();
         if caught_up && *shared.phase.borrow() == ReplicaPhase::Opening {
             shared.phase.send_replace(ReplicaPhase::Ready);
         }
         let opening = *shared.phase.borrow() == ReplicaPhase::Opening;
+        // The end of a recovery is no event of the replica.
+        let look = Duration::from_millis(if shared.is_recovering() { 50 } else { 1_000 });
         tokio::select! {
             changed = known.changed() => if changed.is_err() { return },
             changed = metrics.changed() => if changed.is_err() {
@@ -444,7 +452,7 @@ async fn follow_replica(shared: Arc<Shared>, replica: Arc<Replica>) {
                 return;
             },
             changed = applied.changed(), if opening => if changed.is_err() { return },
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(look) => {}
             () = shared.stop.cancelled() => return,
         }
     }
@@ -463,7 +471,7 @@ async fn role_loop(shared: Arc<Shared>) {
         // A picture without any voter is one that was made before the first configuration was known.
         let placed = !known.config().voters.is_empty();
         let wanted = known.config().contains(&shared.me) && shared.halted.borrow().is_none();
-        if shared.recovering.load(Ordering::Acquire) {
+        if shared.is_recovering() {
             continue;
         }
         let epoch = known.version().epoch;

@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
+use revoada_core::chain::Standing;
 use revoada_core::command::Command;
 use revoada_core::consensus::{Application, ApplicationImage, LogPosition};
 use revoada_core::dedupe::{Dedupe, Lookup};
@@ -67,6 +68,14 @@ struct Inner {
     last_applied: Option<LogId>,
     membership: StoredMembership,
     changed: u64,
+}
+
+impl Inner {
+    /// Whether it was a member once and is none any more.
+    fn departed(&self, origin: &revoada_core::MemberId) -> bool {
+        let standing = self.mesh.standing(origin);
+        matches!(standing, Standing::Left | Standing::Expelled | Standing::Fenced { .. })
+    }
 }
 
 /// Cheap handle to the one state machine of a replica.
@@ -197,7 +206,11 @@ impl Machine {
             Err(error) => return codec::encode(&Reply::Undecodable(error.to_string())),
         };
         let request = *command.request();
-        let known = inner.dedupe.lookup(&request);
+        let known = if inner.departed(&request.origin) && !inner.dedupe.remembers(&request.origin) {
+            Lookup::TooOld
+        } else {
+            inner.dedupe.lookup(&request)
+        };
         #[cfg(feature = "mutations")]
         let known = if sim_mutation::is("apply-twice") {
             Lookup::New
@@ -241,7 +254,7 @@ impl Machine {
     ) -> MeshOutcome {
         let outcome = inner.mesh.apply(at, at_ms, by, &command);
         let Inner { mesh, dedupe, .. } = inner;
-        dedupe.retain(|origin| mesh.standing(origin).is_admitted());
+        dedupe.members_changed(|origin| mesh.standing(origin).is_admitted());
         outcome
     }
 

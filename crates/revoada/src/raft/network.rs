@@ -33,17 +33,21 @@ const UNARY_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a replication stream may stand still with requests unanswered.
 const APPEND_STALL: Duration = Duration::from_millis(2_000);
 
+/// Metadata of every call: the recovery epoch of the caller's history.
+pub(super) const EPOCH_KEY: &str = "engenho-epoch";
+
 /// Makes one network per target.
 #[derive(Clone)]
 pub struct Network {
     rpc: RpcClient,
     snapshots: SnapshotStore,
+    epoch: u64,
 }
 
 impl Network {
-    /// Networks that call through `rpc` and read snapshots from `snapshots`.
-    pub fn new(rpc: RpcClient, snapshots: SnapshotStore) -> Self {
-        Self { rpc, snapshots }
+    /// Networks that call through `rpc`, read snapshots from `snapshots` and speak for the history of one epoch.
+    pub fn new(rpc: RpcClient, snapshots: SnapshotStore, epoch: u64) -> Self {
+        Self { rpc, snapshots, epoch }
     }
 }
 
@@ -114,6 +118,13 @@ impl Target {
         option.hard_ttl().min(UNARY_DEADLINE).max(Duration::from_millis(50))
     }
 
+    /// A call that says whose history it is about.
+    fn about<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert(EPOCH_KEY, self.network.epoch.into());
+        request
+    }
+
     fn raft(&self) -> pb::raft_client::RaftClient<tonic::transport::Channel> {
         self.network.rpc.raft(self.peer, StreamClass::Raft)
     }
@@ -128,9 +139,13 @@ impl RaftNetworkV2<C> for Target {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<C>, RPCError<C>> {
         let mut client = self.raft();
-        let reply = call(self.peer, Self::deadline(&option), client.append_one(envelope(&rpc)))
-            .await
-            .map_err(rpc_error)?;
+        let reply = call(
+            self.peer,
+            Self::deadline(&option),
+            client.append_one(self.about(envelope(&rpc))),
+        )
+        .await
+        .map_err(rpc_error)?;
         open("append answer", &reply).map_err(bad_answer)
     }
 
@@ -151,6 +166,7 @@ impl RaftNetworkV2<C> for Target {
                 counter.fetch_add(1, Ordering::Release);
                 envelope(&request)
             });
+            let requests = self.about(requests);
             // Opening must not wait for the first request to be produced, only for the peer.
             let opened = tokio::time::timeout(option.soft_ttl().max(UNARY_DEADLINE), client.append(requests)).await;
             let replies = match opened {
@@ -187,17 +203,25 @@ impl RaftNetworkV2<C> for Target {
 
     async fn vote(&mut self, rpc: VoteRequest<C>, option: RPCOption) -> Result<VoteResponse<C>, RPCError<C>> {
         let mut client = self.raft();
-        let reply = call(self.peer, Self::deadline(&option), client.vote(envelope(&rpc)))
-            .await
-            .map_err(rpc_error)?;
+        let reply = call(
+            self.peer,
+            Self::deadline(&option),
+            client.vote(self.about(envelope(&rpc))),
+        )
+        .await
+        .map_err(rpc_error)?;
         open("vote answer", &reply).map_err(bad_answer)
     }
 
     async fn pre_vote(&mut self, rpc: VoteRequest<C>, option: RPCOption) -> Result<VoteResponse<C>, RPCError<C>> {
         let mut client = self.raft();
-        let reply = call(self.peer, Self::deadline(&option), client.pre_vote(envelope(&rpc)))
-            .await
-            .map_err(rpc_error)?;
+        let reply = call(
+            self.peer,
+            Self::deadline(&option),
+            client.pre_vote(self.about(envelope(&rpc))),
+        )
+        .await
+        .map_err(rpc_error)?;
         open("pre-vote answer", &reply).map_err(bad_answer)
     }
 
@@ -217,8 +241,9 @@ impl RaftNetworkV2<C> for Target {
             self.network.snapshots.clone(),
             snapshot.snapshot,
             envelope(&(vote, meta)),
-        );
-        let sending = client.snapshot(parts);
+        )
+        .await;
+        let sending = client.snapshot(self.about(parts));
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = sending => {
@@ -237,7 +262,7 @@ impl RaftNetworkV2<C> for Target {
         let reply = call(
             self.peer,
             Self::deadline(&option),
-            client.transfer_leader(envelope(&req)),
+            client.transfer_leader(self.about(envelope(&req))),
         )
         .await
         .map_err(rpc_error)?;
@@ -276,7 +301,7 @@ async fn next_reply(
 }
 
 /// The snapshot's chunks, each read when the network wants it, away from the runtime's threads.
-fn snapshot_parts(
+async fn snapshot_parts(
     store: SnapshotStore,
     snapshot: SnapshotRef,
     meta: pb::Envelope,
@@ -286,12 +311,13 @@ fn snapshot_parts(
         total_bytes: snapshot.bytes,
         ..Default::default()
     };
-    let chunks = match store.chunks(&snapshot, 0) {
-        Ok(chunks) => Some(chunks),
-        Err(error) => {
+    let chunks = match crate::blocking::run(move || store.chunks(&snapshot, 0)).await {
+        Ok(Ok(chunks)) => Some(chunks),
+        Ok(Err(error)) => {
             tracing::error!(%error, "a snapshot cannot be read for sending");
             None
         }
+        Err(_) => None,
     };
     futures_util::stream::unfold((chunks, Some(meta), last), |(chunks, mut meta, last)| async move {
         let mut chunks = chunks?;

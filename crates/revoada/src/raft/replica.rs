@@ -95,7 +95,7 @@ impl Replica {
     ) -> Result<Self, ReplicaError> {
         let (log, machine) = open_storage(disk, dir, app, log_options).await?;
         let store = LogStore::new(log);
-        let network = Network::new(rpc, machine.snapshots().clone());
+        let network = Network::new(rpc, machine.snapshots().clone(), epoch);
         let config = openraft::Config {
             cluster_name: "engenho".into(),
             heartbeat_interval: timing.heartbeat_ms,

@@ -9,7 +9,7 @@ use revoada_log::SnapshotStore;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::machine::StoredMeta;
-use super::network::{envelope, open};
+use super::network::{EPOCH_KEY, envelope, open};
 use super::replica::Replica;
 use super::types::{SnapshotMeta, TypeConfig, Vote};
 use crate::rpc::{RpcPeer, pb};
@@ -19,14 +19,14 @@ type C = TypeConfig;
 /// How the service finds the replica.
 #[tonic::async_trait]
 pub trait ReplicaSource: Send + Sync + 'static {
-    /// The running replica, if there is one.
-    fn running(&self) -> Option<Arc<Replica>>;
+    /// The running replica, if there is one with the history of `epoch`.
+    fn running(&self, epoch: u64) -> Option<Arc<Replica>>;
 
     /// A leader's message arrived just now.
     fn heard_leader(&self);
 
-    /// The running replica; if this member has none, a leader that `peer` claims to be is reason to start one.
-    async fn start_for(&self, peer: revoada_core::MemberId) -> Result<Arc<Replica>, String>;
+    /// The running replica; if this member has none, a leader of `epoch` that `peer` claims to be is reason to start one.
+    async fn start_for(&self, peer: revoada_core::MemberId, epoch: u64) -> Result<Arc<Replica>, String>;
 }
 
 /// The service.
@@ -40,20 +40,33 @@ impl<S: ReplicaSource> RaftService<S> {
         Self { source }
     }
 
-    fn running(&self) -> Result<Arc<Replica>, Status> {
+    fn running<T>(&self, request: &Request<T>) -> Result<Arc<Replica>, Status> {
+        let epoch = epoch_of(request)?;
         self.source
-            .running()
-            .ok_or_else(|| Status::failed_precondition("this member has no replica"))
+            .running(epoch)
+            .ok_or_else(|| Status::failed_precondition(format!("this member has no replica of epoch {epoch}")))
     }
 
     async fn for_leader<T>(&self, request: &Request<T>) -> Result<Arc<Replica>, Status> {
-        if let Some(replica) = self.source.running() {
+        let epoch = epoch_of(request)?;
+        if let Some(replica) = self.source.running(epoch) {
             self.source.heard_leader();
             return Ok(replica);
         }
         let peer = caller(request)?;
-        self.source.start_for(peer).await.map_err(Status::failed_precondition)
+        self.source
+            .start_for(peer, epoch)
+            .await
+            .map_err(Status::failed_precondition)
     }
+}
+
+/// The epoch that a call is about. The same positions of two epochs hold different entries, so it is never guessed.
+fn epoch_of<T>(request: &Request<T>) -> Result<u64, Status> {
+    let named = request.metadata().get(EPOCH_KEY);
+    named
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .ok_or_else(|| Status::invalid_argument(format!("{EPOCH_KEY} is missing or is no number")))
 }
 
 fn caller<T>(request: &Request<T>) -> Result<revoada_core::MemberId, Status> {
@@ -104,21 +117,21 @@ impl<S: ReplicaSource> pb::raft_server::Raft for RaftService<S> {
 
     async fn vote(&self, request: Request<pb::Envelope>) -> Result<Response<pb::Envelope>, Status> {
         // A member without a replica never votes: its empty log would grant anything.
-        let replica = self.running()?;
+        let replica = self.running(&request)?;
         let rpc: VoteRequest<C> = open("vote request", request.get_ref()).map_err(malformed)?;
         let answer = replica.raft.vote(rpc).await.map_err(fatal)?;
         Ok(Response::new(envelope(&answer)))
     }
 
     async fn pre_vote(&self, request: Request<pb::Envelope>) -> Result<Response<pb::Envelope>, Status> {
-        let replica = self.running()?;
+        let replica = self.running(&request)?;
         let rpc: VoteRequest<C> = open("pre-vote request", request.get_ref()).map_err(malformed)?;
         let answer = replica.raft.pre_vote(rpc).await.map_err(fatal)?;
         Ok(Response::new(envelope(&answer)))
     }
 
     async fn transfer_leader(&self, request: Request<pb::Envelope>) -> Result<Response<pb::Envelope>, Status> {
-        let replica = self.running()?;
+        let replica = self.running(&request)?;
         let rpc: TransferLeaderRequest<C> = open("transfer request", request.get_ref()).map_err(malformed)?;
         let answer = replica.raft.handle_transfer_leader(rpc).await.map_err(fatal)?;
         Ok(Response::new(envelope(&answer)))

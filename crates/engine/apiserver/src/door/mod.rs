@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response, header};
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use revoada_core::env::Clock;
 use rustls::server::ResolvesServerCert;
@@ -28,9 +28,12 @@ pub use authenticate::{TokenAuthenticator, TokenError};
 pub use serve::{ServeOptions, serve_stream};
 pub use tls::{ClientRoots, PeerCertificate, RootsError, server_config};
 
-use crate::body::Body;
+use crate::authorizer::Identity;
+use crate::behind::{take_behind, take_stale};
+use crate::body::{self, Body};
 use crate::identity;
 use crate::router::{RemoteError, Router, Target};
+use crate::server::ApiServer;
 use crate::status::{self, Status};
 
 /// How much of a refused body is read, and for how long.
@@ -203,10 +206,7 @@ impl Door {
             Err(status) => return status.into_response(),
         };
         match self.deps.router.target() {
-            Target::Local(api) => {
-                request.extensions_mut().insert(identity);
-                api.handle(request).await
-            }
+            Target::Local(api) => self.handle_here(api, request, identity).await,
             Target::Remote(remote) => {
                 let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
                 request.headers_mut().remove(header::AUTHORIZATION);
@@ -218,6 +218,40 @@ impl Door {
             }
             Target::Unavailable { reason, missing } => Status::no_quorum(&reason, &missing).into_response(),
         }
+    }
+}
+
+impl Door {
+    /// Asks the local replica; a read that it gives back is asked of the others, and of it again only when they know
+    /// no more.
+    async fn handle_here(&self, api: ApiServer, mut request: Request<Body>, identity: Identity) -> Response<Body> {
+        let again = (request.method() == Method::GET).then(|| {
+            let mut again = Request::new(body::empty());
+            *again.method_mut() = request.method().clone();
+            *again.uri_mut() = request.uri().clone();
+            *again.headers_mut() = request.headers().clone();
+            again.headers_mut().remove(header::AUTHORIZATION);
+            again
+        });
+        request.extensions_mut().insert(identity.clone());
+        let mut response = api.handle(request).await;
+        let gave_back = take_behind(response.headers_mut());
+        let Some(mut again) = again.filter(|_| gave_back) else {
+            return response;
+        };
+        if let Some(others) = self.deps.router.others() {
+            let mut sent = Request::new(body::empty());
+            *sent.uri_mut() = again.uri().clone();
+            *sent.headers_mut() = again.headers().clone();
+            identity::identity_to_headers(&identity, sent.headers_mut());
+            match others.send(sent).await {
+                Ok(response) => return response,
+                Err(error) => tracing::debug!(%error, "no other replica knows more"),
+            }
+        }
+        take_stale(again.headers_mut());
+        again.extensions_mut().insert(identity);
+        api.handle(again).await
     }
 }
 

@@ -4,10 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engenho_apiserver::body::{Body, full};
+use engenho_apiserver::door::PeerCertificate;
 use engenho_apiserver::{
-    ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, Identity, Router, Target, TokenAuthenticator, TokenError,
+    ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, Identity, RemoteApi, RemoteError, Router, Target,
+    TokenAuthenticator, TokenError,
 };
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use revoada_core::consensus::ProposeError;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -18,11 +24,32 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Fixed, World};
 
-struct Local(ApiServer);
+struct Local(ApiServer, Option<Arc<dyn RemoteApi>>);
 
 impl Router for Local {
     fn target(&self) -> Target {
         Target::Local(self.0.clone())
+    }
+
+    fn others(&self) -> Option<Arc<dyn RemoteApi>> {
+        self.1.clone()
+    }
+}
+
+/// Another replica, which knows whom it answers.
+struct Another;
+
+#[async_trait]
+impl RemoteApi for Another {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, RemoteError> {
+        let who = request.headers()["x-engenho-user"].to_str().unwrap().to_owned();
+        if request.uri().path().ends_with("lost") {
+            return Err(RemoteError::Nobody {
+                reason: "nobody".into(),
+                missing: Vec::new(),
+            });
+        }
+        Ok(Response::new(full(format!("{who} reads {}", request.uri()))))
     }
 }
 
@@ -34,6 +61,10 @@ impl Router for Nobody {
             reason: "no replica".into(),
             missing: vec!["web-2".into()],
         }
+    }
+
+    fn others(&self) -> Option<Arc<dyn RemoteApi>> {
+        None
     }
 }
 
@@ -108,7 +139,7 @@ struct Listening {
     task: tokio::task::JoinHandle<()>,
 }
 
-async fn listen(router: Arc<dyn Router>) -> Listening {
+fn door(router: Arc<dyn Router>) -> (Door, Authority) {
     let authority = Authority::new();
     let (der, key) = authority.leaf("apiserver", "x");
     let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
@@ -123,7 +154,11 @@ async fn listen(router: Arc<dyn Router>) -> Listening {
         drain_timeout: Duration::from_secs(1),
         ..DoorOptions::default()
     };
-    let door = Door::new(deps, options).expect("a door");
+    (Door::new(deps, options).expect("a door"), authority)
+}
+
+async fn listen(router: Arc<dyn Router>) -> Listening {
+    let (door, authority) = door(router);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
@@ -180,7 +215,7 @@ const REVIEW: &str = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSub
 #[tokio::test]
 async fn credentials_become_identities() {
     let w = World::new().await;
-    let door = listen(Arc::new(Local(w.api.clone()))).await;
+    let door = listen(Arc::new(Local(w.api.clone(), None))).await;
     let alice = door.get(Some(door.authority.leaf("alice", "devs")), "", REVIEW).await;
     assert!(
         alice.starts_with("HTTP/1.1 201") && alice.contains("alice") && alice.contains("devs"),
@@ -227,4 +262,43 @@ async fn garbage_and_nobody_get_answers() {
     );
     let long = door.get(None, "x: y\r\n", &"a".repeat((3 << 20) + 10)).await;
     assert!(long.starts_with("HTTP/1.1 413"), "{}", &long[..long.len().min(200)]);
+}
+
+#[tokio::test]
+async fn a_read_that_the_local_replica_cannot_vouch_for_goes_to_another() {
+    let w = World::new().await;
+    let (door, authority) = door(Arc::new(Local(w.api.clone(), Some(Arc::new(Another)))));
+    let (admin, _) = authority.leaf("root", "system:masters");
+    let admin = PeerCertificate::new(vec![admin]);
+    let ask = async |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("x-engenho-take-stale", "1").body(full("")).unwrap();
+        let response = door.handle(request, Some(&admin)).await;
+        let (head, body) = response.into_parts();
+        let internal = head.headers.keys().find(|name| name.as_str().starts_with("x-engenho-"));
+        assert_eq!(internal, None, "{path}");
+        let warning = head
+            .headers
+            .get("warning")
+            .map(|text| text.to_str().unwrap().to_owned());
+        let body = body.collect().await.unwrap().to_bytes();
+        (
+            head.status.as_u16(),
+            warning,
+            String::from_utf8_lossy(&body).into_owned(),
+        )
+    };
+    let (code, warning, body) = ask("GET", "/api/v1/namespaces/default").await;
+    assert_eq!((code, warning), (200, None), "{body}");
+    // Timeouts of the read index, though there is a quorum.
+    w.consensus.fail_with(Some(ProposeError::Unknown { waited_ms: 1 }));
+    let (code, warning, body) = ask("GET", "/api/v1/namespaces/default?pretty=1").await;
+    assert_eq!((code, warning), (200, None));
+    assert_eq!(body, "root reads /api/v1/namespaces/default?pretty=1");
+    // When nobody knows more, what there is has to do, and says so.
+    let (code, warning, body) = ask("GET", "/api/v1/namespaces/lost").await;
+    assert_eq!(code, 404, "{body}");
+    assert!(warning.is_some_and(|text| text.contains("stale read")));
+    let eviction = ask("POST", "/api/v1/namespaces/default/pods/a/portforward").await;
+    assert_eq!(eviction.0, 503, "{eviction:?}");
 }

@@ -336,16 +336,18 @@ impl Inner {
                 dialled_by,
                 peer_boot: hello.boot,
             },
+            hello.epoch,
             connection,
         );
         debug!(peer = %describe(peer.id, &hello), %remote, by_me = dialled_by == self.me(), "connected");
         if let Some(loser) = peer.install(link.clone(), self.me(), now_ms) {
             self.spawn(loser.drain());
         }
-        // The standing may have changed during the greeting.
+        // The standing or the epoch may have changed during the greeting.
         if let Err((refusal, reason)) = self.admission(peer.id) {
             link.close(refusal, reason);
         }
+        link.close_unless_of(self.trust.hello().epoch);
         let (inner, peer) = (self.clone(), peer.clone());
         self.spawn(async move {
             let ended = link.serve(&inner.inbox, &inner.tasks).await;

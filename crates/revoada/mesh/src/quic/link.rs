@@ -52,17 +52,33 @@ pub(crate) struct Link {
     pub(crate) peer: MemberId,
     pub(crate) facts: LinkFacts,
     pub(crate) connection: Connection,
+    /// Epoch of the cluster that both sides named in their greeting.
+    epoch: u64,
     streams: AtomicUsize,
 }
 
 impl Link {
-    pub(crate) fn new(peer: MemberId, facts: LinkFacts, connection: Connection) -> Arc<Self> {
+    pub(crate) fn new(peer: MemberId, facts: LinkFacts, epoch: u64, connection: Connection) -> Arc<Self> {
         Arc::new(Self {
             peer,
             facts,
             connection,
+            epoch,
             streams: AtomicUsize::new(0),
         })
+    }
+
+    /// Closes a connection that was greeted in another epoch than `epoch`: dialling again, whoever is behind gets the
+    /// proof. True when it was closed.
+    pub(crate) fn close_unless_of(&self, epoch: u64) -> bool {
+        let over = self.epoch != epoch && self.is_open();
+        if over {
+            self.close(
+                Refusal::Fenced,
+                &format!("the cluster is at epoch {epoch}, connect again"),
+            );
+        }
+        over
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -132,10 +132,11 @@ impl QuicMesh {
     }
 
     /// To be called whenever the answers of [`Trust`] may have changed: closes the connections of those who are no
-    /// longer admitted and dials those who are now.
+    /// longer admitted, or were greeted in an epoch that is over, and dials those who are admitted now.
     pub fn trust_changed(&self) {
         let inner = &self.inner;
         let peers: Vec<Arc<Peer>> = inner.peers.lock().values().cloned().collect();
+        let epoch = inner.trust.hello().epoch;
         for peer in peers {
             if let Err((refusal, reason)) = inner.admission(peer.id) {
                 for link in peer.links() {
@@ -145,6 +146,9 @@ impl QuicMesh {
                 if peer.links().iter().all(|link| !link.is_open()) {
                     inner.peers.lock().remove(&peer.id);
                 }
+            } else if peer.links().iter().filter(|link| link.close_unless_of(epoch)).count() > 0 {
+                info!(peer = %peer.id.short(), epoch, "connection of another epoch closed");
+                peer.reset_backoff();
             }
         }
         inner.maintain.notify_one();

@@ -51,6 +51,37 @@ async fn expelling_closes_the_open_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_connection_does_not_outlive_its_epoch() {
+    let (old, new) = pair();
+    echo(&old);
+    echo(&new);
+    let stream = old.mesh.open(new.id(), StreamClass::Rpc).await.unwrap();
+    eventually("connected", || new.connected(old.id())).await;
+    new.trust.epoch.store(5, Ordering::Relaxed);
+    new.mesh.trust_changed();
+    assert!(within("stream ends", ask(stream, b"abc")).await.is_err());
+    // Whoever dials next, the older one gets the proof and is at once welcome with it.
+    old.mesh.reset_backoff(new.id());
+    let error = within("refusal", old.mesh.open(new.id(), StreamClass::Rpc))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, MeshError::Fenced { .. } | MeshError::Backoff { .. }),
+        "{error}"
+    );
+    eventually("evidence", || !old.trust.evidence.lock().is_empty()).await;
+    old.trust.epoch.store(5, Ordering::Relaxed);
+    old.mesh.trust_changed();
+    old.mesh.reset_backoff(new.id());
+    new.mesh.reset_backoff(old.id());
+    let stream = within("again", old.mesh.open(new.id(), StreamClass::Rpc))
+        .await
+        .unwrap();
+    assert_eq!(ask(stream, b"abc").await.unwrap(), b"cba");
+    tokio::join!(old.mesh.shutdown(), new.mesh.shutdown());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wrong_key_is_refused_in_the_handshake() {
     let (a, b) = pair();
     a.trust.set(identity(3).id(), Standing::Admitted);
