@@ -65,6 +65,12 @@ pub const MUTATIONS: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "ignore-epoch",
+        what: "a replica takes messages of another epoch's history for its own",
+        caught_by: &["log matching", "liveness", "leader completeness", "state machines"],
+        cases: &[("recover-after-lost-majority", 0), ("recover-after-lost-majority", 1)],
+    },
+    Mutation {
         name: "no-fence",
         what: "a member that a recovery left behind goes on when it hears of it",
         caught_by: &["no split brain", "expelled"],

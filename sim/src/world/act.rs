@@ -292,6 +292,7 @@ impl World<'_> {
     }
 
     pub(super) fn heal(&mut self) {
+        self.healed_ms = self.now_ms();
         for (a, b) in std::mem::take(&mut self.held) {
             self.sim.release(self.name(a), self.name(b));
         }
@@ -421,7 +422,14 @@ impl World<'_> {
     }
 
     pub(super) fn judge_return(&mut self, machine: u16, member: Option<MemberId>) {
-        let view = self.view(machine);
+        let (now, view) = (self.now_ms(), self.view(machine));
+        // Behind a cut link nobody can refuse it.
+        let cut = !self.held.is_empty() || !self.one_way.is_empty();
+        if view.halted.is_none() && (cut || now < self.healed_ms + RETURN_MS) {
+            self.later
+                .push((now + RETURN_MS / 8, Later::JudgeReturn(machine, member)));
+            return;
+        }
         if view.member != member {
             // It came back as another member meanwhile.
             return;

@@ -66,6 +66,8 @@ pub(super) struct World<'a> {
     /// Links that were cut in one direction.
     pub(super) one_way: Vec<(u16, u16)>,
     pub(super) held: Vec<(u16, u16)>,
+    /// When all links were whole again for the last time.
+    pub(super) healed_ms: u64,
     pub(super) loss: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -124,6 +126,7 @@ pub fn run(plan: &Plan, root: &Path) -> anyhow::Result<Outcome> {
         joining: Vec::new(),
         ticket_asked_ms: None,
         one_way: Vec::new(),
+        healed_ms: 0,
         held: Vec::new(),
         loss,
     };
@@ -330,9 +333,10 @@ impl World<'_> {
             if now.is_multiple_of(1_000) {
                 self.start_all();
             }
-            if self.is_whole() && self.joining.is_empty() && self.later.is_empty() {
+            let starting = self.later.iter().any(|(_, later)| matches!(later, Later::Start(_)));
+            if self.is_whole() && self.joining.is_empty() && !starting {
                 let since = *whole_since.get_or_insert(now);
-                if now >= since + WHOLE_MS && now >= calm + AFTER_CALM_MS + WHOLE_MS {
+                if self.later.is_empty() && now >= since + WHOLE_MS && now >= calm + AFTER_CALM_MS + WHOLE_MS {
                     healed = Some(since.saturating_sub(calm));
                     break;
                 }

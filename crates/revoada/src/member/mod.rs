@@ -318,6 +318,10 @@ impl Shared {
 
     /// As [`Shared::replica_of`], for what peers ask: a replica that is being recovered answers nobody.
     pub(crate) fn serving(&self, epoch: u64) -> Option<Arc<Replica>> {
+        #[cfg(feature = "mutations")]
+        if sim_mutation::is("ignore-epoch") {
+            return self.running();
+        }
         self.replica_of(epoch).filter(|_| !self.is_recovering())
     }
 

@@ -22,7 +22,8 @@ fn plan(seed: u64) -> Plan {
     let lost = lost.to_vec();
     let survivor = left[0];
     s.after(4_000, 6_000).crash_all(lost.iter().copied(), DiskFate::Kept);
-    s.after(5_000, 6_000).then(Action::Recover { machine: survivor });
+    // Soon, an old leader still leads what it has left.
+    s.after(3_000, 6_000).then(Action::Recover { machine: survivor });
     s.after(4_000, 6_000).then(Action::Join { machine: voters });
     // Before they hear of the recovery they may meet only each other, and are a majority of what they know.
     let others: Vec<u16> = (0..=voters).filter(|n| !lost.contains(n)).collect();
