@@ -1,6 +1,7 @@
 //! What must hold in every run, one property a file.
 
 pub mod acknowledged;
+pub mod certificates;
 pub mod chain;
 pub mod damper;
 pub mod election_safety;
@@ -57,7 +58,7 @@ impl fmt::Display for Broken {
 type Check = fn(&Facts<'_>) -> Result<(), Broken>;
 
 /// What is closest to a cause comes first.
-const ALL: [Check; 18] = [
+const ALL: [Check; 19] = [
     election_safety::check,
     log_matching::check,
     leader_completeness::check,
@@ -75,6 +76,7 @@ const ALL: [Check; 18] = [
     lists::check,
     watch::check,
     leases::check,
+    certificates::check,
     liveness::check,
 ];
 
@@ -97,6 +99,7 @@ pub const NAMES: &[&str] = &[
     lists::NAME,
     watch::NAME,
     leases::NAME,
+    certificates::NAME,
     liveness::NAME,
 ];
 

@@ -387,6 +387,17 @@ pub struct Power {
     pub up: bool,
 }
 
+/// An endpoint shows a new certificate from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate {
+    /// When.
+    pub at: Stamp,
+    /// Machine.
+    pub machine: u16,
+    /// When it ends, milliseconds of simulated time.
+    pub until_ms: u64,
+}
+
 /// An expected refusal that was tried: an expelled, fenced or foreign member that wanted in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -433,6 +444,10 @@ pub struct Record {
     pub members: BTreeMap<MemberId, u16>,
     /// Processes that began and ended. A machine that isn't named always ran.
     pub power: Vec<Power>,
+    /// Certificates of endpoints.
+    pub certificates: Vec<Certificate>,
+    /// No fault of this run lasts long enough to keep a certificate from being renewed.
+    pub certificates_last: bool,
     /// Faults and operator actions.
     pub faults: Vec<FaultNote>,
     /// When the last fault ended.

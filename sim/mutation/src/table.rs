@@ -38,6 +38,12 @@ pub const MUTATIONS: &[Mutation] = &[
         cases: &[("power-cut-everywhere", 0), ("servers-go-down-in-turn", 0)],
     },
     Mutation {
+        name: "ignore-epoch",
+        what: "a replica takes messages of another epoch's history for its own",
+        caught_by: &["log matching", "liveness", "leader completeness", "state machines"],
+        cases: &[("recover-after-lost-majority", 0), ("recover-after-lost-majority", 1)],
+    },
+    Mutation {
         name: "keep-surplus",
         what: "voters over the number that is wanted keep their seats",
         caught_by: &["liveness"],
@@ -63,12 +69,6 @@ pub const MUTATIONS: &[Mutation] = &[
             ("newcomer-dies-while-it-learns", 0),
             ("newcomer-dies-while-it-learns", 1),
         ],
-    },
-    Mutation {
-        name: "ignore-epoch",
-        what: "a replica takes messages of another epoch's history for its own",
-        caught_by: &["log matching", "liveness", "leader completeness", "state machines"],
-        cases: &[("recover-after-lost-majority", 0), ("recover-after-lost-majority", 1)],
     },
     Mutation {
         name: "no-fence",

@@ -16,6 +16,7 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "  network {}", self.network)?;
         writeln!(f, "  workload {}", self.workload)?;
+        writeln!(f, "  certificates live {} s", self.certificate_life_s)?;
         for step in &self.steps {
             writeln!(f, "{step}")?;
         }

@@ -21,6 +21,10 @@ pub struct Plan {
     pub calm_ms: u64,
     /// How long the cluster may take to be whole after that.
     pub heal_ms: u64,
+    /// Life of the certificates of endpoints, seconds.
+    pub certificate_life_s: u32,
+    /// No fault lasts long enough to keep a certificate from being renewed.
+    pub certificates_last: bool,
 }
 
 /// One machine.

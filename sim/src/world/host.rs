@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use engenho_engine::apiserver::{
     ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
 };
+use engenho_node::run::addresses::Own;
 use engenho_node::run::api::{self, Gate, Local, MeshApi, Stores};
+use engenho_node::run::certificates::{self, Certificates};
 use engenho_node::run::material::{Material, Vault};
 use engenho_node::run::{announce, serve_requests};
 use parking_lot::Mutex;
@@ -126,6 +128,8 @@ pub struct Cell {
     /// Set once it was told to go for good: it does not start by itself again.
     pub gone: Mutex<bool>,
     pub leases: bool,
+    /// Life of its endpoint's certificate.
+    pub certificate_life: Duration,
     /// Whether it was told to be expelled: it doesn't join by itself.
     pub expelled: AtomicBool,
     /// Index of the last entry that its store applied, or of the snapshot that it restored.
@@ -137,7 +141,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub fn new(number: u16, plan: Machine, root: &Path, leases: bool) -> Self {
+    pub fn new(number: u16, plan: Machine, root: &Path, leases: bool, certificate_life: Duration) -> Self {
         Self {
             number,
             disk: MachineDisk::new(u64::from(plan.sync_ms)),
@@ -156,6 +160,7 @@ impl Cell {
             report: Mutex::new(None),
             gone: Mutex::new(false),
             leases,
+            certificate_life,
             expelled: AtomicBool::new(false),
             applied: Arc::default(),
             restless: AtomicBool::new(false),
@@ -230,9 +235,13 @@ struct Calls {
 
 #[async_trait]
 impl CallHandler for Calls {
-    async fn call(&self, peer: MemberId, method: &str, _: bytes::Bytes) -> Result<bytes::Bytes, String> {
+    async fn call(&self, peer: MemberId, method: &str, payload: bytes::Bytes) -> Result<bytes::Bytes, String> {
         let member = self.member.get().ok_or("starting")?;
-        self.vault.answer(member, peer, method).map(Into::into)
+        match method {
+            certificates::METHOD_SIGN => certificates::answer_sign(&self.vault, member, peer, &payload),
+            _ => self.vault.answer(member, peer, method),
+        }
+        .map(Into::into)
     }
 }
 
@@ -459,7 +468,26 @@ async fn run(
         let mesh = Arc::clone(&joins);
         async move { mesh.join_accept().await }
     });
-    let result = serve(cell, recorder, &member, stores, vault, witness, clock).await;
+    let api = format!("https://{}", SocketAddr::new(ip, API_PORT));
+    let own = Own {
+        mesh: vec![mesh.local_addr()],
+        ips: vec![ip],
+        hosts: Vec::new(),
+        api_host: ip,
+    };
+    let kubeconfig = secrets.join("admin.kubeconfig");
+    let certificates = Certificates::new(Arc::clone(&vault), own, &name, cell.certificate_life, kubeconfig, &api);
+    let result = serve(
+        cell,
+        recorder,
+        &member,
+        stores,
+        vault,
+        witness,
+        clock,
+        Arc::new(certificates),
+    )
+    .await;
     let stopping = tokio::time::timeout(Duration::from_secs(9), member.shutdown()).await;
     if stopping.is_err() {
         let at = recorder.stamp();
@@ -477,6 +505,7 @@ async fn serve(
     vault: Arc<Vault>,
     witness: bool,
     clock: Arc<dyn Clock>,
+    certificates: Arc<Certificates>,
 ) -> anyhow::Result<Ended> {
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
@@ -485,6 +514,21 @@ async fn serve(
         tokens: Arc::new(Tokens),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
+    if !witness {
+        let shown = Arc::clone(&certificates);
+        member.spawn(observe::certificates(
+            cell.number,
+            recorder.clone(),
+            shown,
+            ending.clone(),
+        ));
+        let (member, vault, ending) = (member.clone(), Arc::clone(&vault), ending.clone());
+        member.clone().spawn(async move {
+            if vault.fetch_info(&member).await.is_some() && certificates.first_serving(&member).await.is_some() {
+                certificates.run(member, 0, ending).await;
+            }
+        });
+    }
     let gate = Arc::new(Gate::new(Arc::clone(&local), Arc::new(MeshApi::new(member.clone()))));
     member.spawn(observe::follow(
         Arc::clone(cell),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engenho_node::run::api::{Gate, Stores};
+use engenho_node::run::certificates::Certificates;
 use revoada::{Known, Member};
 use revoada_core::view::RaftView;
-use sim_check::record::{Final, Leading, Picture, RaftNote};
+use sim_check::record::{Certificate, Final, Leading, Picture, RaftNote};
 use tokio_util::sync::CancellationToken;
 
 use super::host::{Cell, View};
@@ -113,6 +114,29 @@ pub async fn follow(cell: Arc<Cell>, recorder: Recorder, member: Member, gate: A
         tokio::select! {
             _ = known.changed() => {}
             _ = leadership.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Writes down which certificates the member's endpoint shows.
+pub async fn certificates(machine: u16, recorder: Recorder, certificates: Arc<Certificates>, stop: CancellationToken) {
+    let mut shown = None;
+    loop {
+        let until = certificates.serving_until_ms();
+        if until != shown
+            && let Some(until) = until
+        {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let left_ms = until.saturating_sub(now.as_millis() as u64);
+            let at = recorder.stamp();
+            let until_ms = recorder.now_ms() + left_ms;
+            recorder.trace(at, format_args!("m{machine} shows a certificate until {until_ms}"));
+            recorder.add(|record| record.certificates.push(Certificate { at, machine, until_ms }));
+        }
+        shown = until;
+        tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
             () = stop.cancelled() => return,
         }

@@ -74,7 +74,10 @@ pub(super) struct World<'a> {
 /// Plays a plan. `root` is an empty directory for what members keep outside the simulated disk.
 pub fn run(plan: &Plan, root: &Path) -> anyhow::Result<Outcome> {
     let recorder = Recorder::default();
-    recorder.add(|record| record.seed = plan.seed);
+    recorder.add(|record| {
+        record.seed = plan.seed;
+        record.certificates_last = plan.certificates_last;
+    });
     let mut builder = Builder::new();
     builder
         .rng_seed(plan.seed)
@@ -93,7 +96,8 @@ pub fn run(plan: &Plan, root: &Path) -> anyhow::Result<Outcome> {
         .zip(0_u16..)
         .map(|(machine, number)| {
             let leases = number < plan.workload.leases;
-            Arc::new(Cell::new(number, machine.clone(), root, leases))
+            let certificate_life = Duration::from_secs(u64::from(plan.certificate_life_s));
+            Arc::new(Cell::new(number, machine.clone(), root, leases, certificate_life))
         })
         .collect();
     for cell in &cells {

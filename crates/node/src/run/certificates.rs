@@ -56,8 +56,17 @@ pub struct Certificates {
     lifetime: Duration,
     kubeconfig_path: PathBuf,
     api_url: String,
-    /// The holder that the listener reads, and when it is due.
-    serving: Mutex<Option<(Arc<ServingCertificate>, u64)>>,
+    serving: Mutex<Option<Serving>>,
+}
+
+/// The certificate that the listener shows.
+struct Serving {
+    /// The holder that the listener reads.
+    holder: Arc<ServingCertificate>,
+    /// When it is to be renewed.
+    due_ms: u64,
+    /// When it ends.
+    until_ms: u64,
 }
 
 impl Certificates {
@@ -162,13 +171,17 @@ impl Certificates {
         let due_ms = renewal_due_at_ms(issued.not_before_ms(), issued.not_after_ms(), 0);
         let mut slot = self.serving.lock();
         let holder = match &*slot {
-            Some((holder, _)) => {
-                holder.replace(&issued)?;
-                Arc::clone(holder)
+            Some(serving) => {
+                serving.holder.replace(&issued)?;
+                Arc::clone(&serving.holder)
             }
             None => Arc::new(ServingCertificate::new(&issued)?),
         };
-        *slot = Some((Arc::clone(&holder), due_ms));
+        *slot = Some(Serving {
+            holder: Arc::clone(&holder),
+            due_ms,
+            until_ms: issued.not_after_ms(),
+        });
         Ok(holder)
     }
 
@@ -243,7 +256,12 @@ impl Certificates {
     }
 
     fn serving_due_ms(&self) -> u64 {
-        self.serving.lock().as_ref().map_or(0, |(_, due_ms)| *due_ms)
+        self.serving.lock().as_ref().map_or(0, |serving| serving.due_ms)
+    }
+
+    /// When the certificate that the listener shows ends, milliseconds since the Unix epoch; `None` before the first.
+    pub fn serving_until_ms(&self) -> Option<u64> {
+        self.serving.lock().as_ref().map(|serving| serving.until_ms)
     }
 }
 

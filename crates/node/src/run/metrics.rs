@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Stores;
+use super::certificates::Certificates;
 
 /// Binds the listener.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -20,7 +21,13 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Answers every request with the figures until `stop`.
-pub async fn serve(listener: TcpListener, member: Member, stores: Arc<Stores>, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    member: Member,
+    stores: Arc<Stores>,
+    certificates: Arc<Certificates>,
+    stop: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -30,7 +37,7 @@ pub async fn serve(listener: TcpListener, member: Member, stores: Arc<Stores>, s
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
-        let text = render(&member, &stores);
+        let text = render(&member, &stores, &certificates);
         // One at a time and bounded: a scraper that stalls does not keep the next one waiting for long.
         let exchange = async {
             let mut request = [0; 2048];
@@ -55,7 +62,7 @@ fn counter(out: &mut String, name: &str, help: &str, value: impl std::fmt::Displ
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
 }
 
-fn render(member: &Member, stores: &Stores) -> String {
+fn render(member: &Member, stores: &Stores, certificates: &Certificates) -> String {
     let mut out = String::new();
     let status = member.status();
     gauge(&mut out, "engenho_raft_term", "Raft term as far as known.", status.term);
@@ -149,6 +156,14 @@ fn render(member: &Member, stores: &Stores) -> String {
         "Blocks that are sealed.",
         status.chain.sealed,
     );
+    if let Some(until_ms) = certificates.serving_until_ms() {
+        gauge(
+            &mut out,
+            "engenho_api_certificate_end_seconds",
+            "When the certificate that the API shows ends, seconds since the Unix epoch.",
+            until_ms / 1_000,
+        );
+    }
     if let Some(store) = stores.current() {
         let stats = store.stats();
         gauge(

@@ -1,10 +1,10 @@
 //! A running member: opens the data directory, joins or founds the cluster, and composes mesh, consensus and API.
 
-mod addresses;
+pub mod addresses;
 mod admin;
 pub mod announce;
 pub mod api;
-mod certificates;
+pub mod certificates;
 pub mod config;
 mod data_dir;
 mod leader;
@@ -418,6 +418,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
                 listener,
                 member.clone(),
                 Arc::clone(&stores),
+                Arc::clone(&certificates),
                 ending.clone(),
             )),
             // Several members on one machine share the default port: the first has it.

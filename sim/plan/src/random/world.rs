@@ -62,6 +62,9 @@ pub(super) fn world(seed: u64, rng: &mut Rng, themes: &[Theme]) -> Plan {
         steps: Vec::new(),
         calm_ms: rng.between(CALM_MS.0 / 1_000, CALM_MS.1 / 1_000) * 1_000,
         heal_ms: HEAL_MS,
+        // Long enough to outlive most runs, or short enough to end several times in each.
+        certificate_life_s: 12 + 12 * (seed % 4) as u32,
+        certificates_last: false,
     }
 }
 

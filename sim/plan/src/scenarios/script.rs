@@ -44,6 +44,8 @@ impl Script {
             steps: Vec::new(),
             calm_ms: 0,
             heal_ms: 60_000,
+            certificate_life_s: 30,
+            certificates_last: false,
         };
         Self { rng, now_ms: 0, plan }
     }
@@ -87,6 +89,13 @@ impl Script {
     /// Changes what clients do.
     pub(super) fn workload(mut self, change: impl FnOnce(&mut Workload)) -> Self {
         change(&mut self.plan.workload);
+        self
+    }
+
+    /// Certificates live so long, and no fault keeps them from being renewed.
+    pub(super) fn certificates(mut self, life_s: u32) -> Self {
+        self.plan.certificate_life_s = life_s;
+        self.plan.certificates_last = true;
         self
     }
 
