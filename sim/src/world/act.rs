@@ -434,6 +434,10 @@ impl World<'_> {
             // It came back as another member meanwhile.
             return;
         }
+        if !self.is_running(machine) && view.halted.is_none() && !view.ended {
+            // It went down once more: there is nobody to refuse.
+            return;
+        }
         if member.is_some_and(|member| self.is_admitted(member)) {
             // It never went: nobody has to refuse it.
             *self.cells[usize::from(machine)].gone.lock() = false;
