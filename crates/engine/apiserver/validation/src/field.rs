@@ -1,0 +1,160 @@
+//! What is wrong with a field, and where it is (upstream `field.Error` and `field.Path`).
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// What is wrong with one field (upstream `field.Error`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Reason as in `details.causes`, e.g. `FieldValueInvalid`.
+    pub reason: &'static str,
+    /// Path, e.g. `metadata.name`.
+    pub field: String,
+    /// The text after the path, e.g. `Required value: name or generateName is required`.
+    pub message: String,
+}
+
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        other => other.to_string(),
+    }
+}
+
+impl FieldError {
+    fn new(reason: &'static str, field: impl Into<String>, head: String, detail: &str) -> Self {
+        let message = if detail.is_empty() {
+            head
+        } else {
+            format!("{head}: {detail}")
+        };
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A value that is malformed.
+    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> Self {
+        Self::new(
+            "FieldValueInvalid",
+            field,
+            format!("Invalid value: {}", quoted(&value.into())),
+            detail,
+        )
+    }
+
+    /// A value that is missing.
+    pub fn required(field: impl Into<String>, detail: &str) -> Self {
+        Self::new("FieldValueRequired", field, "Required value".into(), detail)
+    }
+
+    /// A value that may not be given here.
+    pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
+        Self::new("FieldValueForbidden", field, "Forbidden".into(), detail)
+    }
+
+    /// A value outside a fixed set.
+    pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let detail = format!("supported values: {}", list.join(", "));
+        Self::new(
+            "FieldValueNotSupported",
+            field,
+            format!("Unsupported value: {}", quoted(&value.into())),
+            &detail,
+        )
+    }
+
+    /// A value that is longer than `bytes_max`.
+    pub fn too_long(field: impl Into<String>, bytes_max: usize) -> Self {
+        let detail = format!("may not be more than {bytes_max} bytes");
+        Self::new("FieldValueTooLong", field, "Too long".into(), &detail)
+    }
+
+    /// A value that appears twice.
+    pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new(
+            "FieldValueDuplicate",
+            field,
+            format!("Duplicate value: {}", quoted(&value.into())),
+            "",
+        )
+    }
+}
+
+/// Where a value stands in an object: `spec.containers[0].ports[1].name`, `metadata.labels[key]`.
+#[derive(Debug, Clone, Copy)]
+pub enum Path<'a> {
+    /// The object itself.
+    Root,
+    /// A field of a structure.
+    Child(&'a Path<'a>, &'a str),
+    /// An item of a list.
+    Index(&'a Path<'a>, usize),
+    /// A value of a map.
+    Key(&'a Path<'a>, &'a str),
+}
+
+impl Path<'_> {
+    /// A field below.
+    pub fn child<'b>(&'b self, name: &'b str) -> Path<'b> {
+        Path::Child(self, name)
+    }
+
+    /// An item below.
+    pub fn index(&self, index: usize) -> Path<'_> {
+        Path::Index(self, index)
+    }
+
+    /// A value of the map here.
+    pub fn key<'b>(&'b self, key: &'b str) -> Path<'b> {
+        Path::Key(self, key)
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Child(Path::Root, name) => f.write_str(name),
+            Path::Child(above, name) => write!(f, "{above}.{name}"),
+            Path::Index(above, index) => write!(f, "{above}[{index}]"),
+            Path::Key(above, key) => write!(f, "{above}[{key}]"),
+        }
+    }
+}
+
+impl From<Path<'_>> for String {
+    fn from(path: Path<'_>) -> Self {
+        path.to_string()
+    }
+}
+
+impl From<&Path<'_>> for String {
+    fn from(path: &Path<'_>) -> Self {
+        path.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_read_as_upstream_writes_them() {
+        let spec = Path::Root.child("spec");
+        let containers = spec.child("containers");
+        let first = containers.index(0);
+        let ports = first.child("ports");
+        assert_eq!(
+            ports.index(1).child("name").to_string(),
+            "spec.containers[0].ports[1].name"
+        );
+        let metadata = Path::Root.child("metadata");
+        let labels = metadata.child("labels").key("a/b").to_string();
+        assert_eq!(labels, "metadata.labels[a/b]");
+    }
+}
