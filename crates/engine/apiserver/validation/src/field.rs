@@ -15,11 +15,50 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// A value as upstream prints it: strings quoted as Go does, everything else as JSON that is safe in HTML.
 fn quoted(value: &Value) -> String {
     match value {
-        Value::Null => "null".into(),
-        other => other.to_string(),
+        Value::String(text) => go_quoted(text),
+        other => html_safe(&other.to_string()),
     }
+}
+
+/// JSON with the characters escaped that Go's encoder escapes.
+pub fn html_safe(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A string quoted as Go's `%q` does.
+pub fn go_quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{b}' => quoted.push_str("\\v"),
+            c if u32::from(c) < 0x80 && c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() || (c.is_whitespace() && c != ' ') => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 impl FieldError {
@@ -46,6 +85,52 @@ impl FieldError {
         )
     }
 
+    /// A value that is malformed, given as the text it is printed as.
+    pub fn invalid_printed(field: impl Into<String>, printed: &str, detail: &str) -> Self {
+        Self::new(
+            "FieldValueInvalid",
+            field,
+            format!("Invalid value: {}", html_safe(printed)),
+            detail,
+        )
+    }
+
+    /// A value of a wrong type.
+    pub fn type_invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> Self {
+        Self::new(
+            "FieldValueTypeInvalid",
+            field,
+            format!("Invalid value: {}", quoted(&value.into())),
+            detail,
+        )
+    }
+
+    /// A value that names something that is not there.
+    pub fn not_found(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new(
+            "FieldValueNotFound",
+            field,
+            format!("Not found: {}", quoted(&value.into())),
+            "",
+        )
+    }
+
+    /// A value that could not be judged.
+    pub fn internal(field: impl Into<String>, detail: &str) -> Self {
+        Self::new("InternalError", field, "Internal error".into(), detail)
+    }
+
+    /// A list of more than `max` items.
+    pub fn too_many(field: impl Into<String>, actual: usize, max: usize) -> Self {
+        let items = if max == 1 { "item" } else { "items" };
+        Self::new(
+            "FieldValueTooMany",
+            field,
+            format!("Too many: {actual}"),
+            &format!("must have at most {max} {items}"),
+        )
+    }
+
     /// A value that is missing.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
         Self::new("FieldValueRequired", field, "Required value".into(), detail)
@@ -58,8 +143,11 @@ impl FieldError {
 
     /// A value outside a fixed set.
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        let detail = format!("supported values: {}", list.join(", "));
+        let list: Vec<String> = supported.iter().map(|s| go_quoted(s)).collect();
+        let detail = match list.is_empty() {
+            true => String::new(),
+            false => format!("supported values: {}", list.join(", ")),
+        };
         Self::new(
             "FieldValueNotSupported",
             field,
@@ -70,7 +158,8 @@ impl FieldError {
 
     /// A value that is longer than `bytes_max`.
     pub fn too_long(field: impl Into<String>, bytes_max: usize) -> Self {
-        let detail = format!("may not be more than {bytes_max} bytes");
+        let bytes = if bytes_max == 1 { "byte" } else { "bytes" };
+        let detail = format!("may not be more than {bytes_max} {bytes}");
         Self::new("FieldValueTooLong", field, "Too long".into(), &detail)
     }
 

@@ -1,0 +1,7 @@
+//! Values that have a syntax of their own: quantities, percentages, addresses, ports, paths, names of keys and variables.
+
+pub mod addresses;
+pub mod formats;
+pub mod paths;
+pub mod quantity;
+pub mod timing;
