@@ -1,9 +1,11 @@
 //! Namespaces, nodes, limits, quotas, secrets and the small kinds beside them.
 
 use data_encoding::BASE64;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::fields::{Fields, add_missing, is_missing, items, object, set_if_empty, set_if_missing, structure, text};
+use crate::fields::{
+    Fields, add_missing, agree, is_missing, items, object, set_if_empty, set_if_missing, structure, text,
+};
 use crate::resources;
 
 /// Label that every Namespace carries.
@@ -28,6 +30,9 @@ pub fn namespace(namespace: &mut Fields) {
 
 /// A Node: all it has can be allocated, unless it says otherwise.
 pub fn node(node: &mut Fields) {
+    if let Some(spec) = object(node, "spec") {
+        agree(spec, "podCIDR", "podCIDRs", |range| range.into(), Value::as_str);
+    }
     let Some(status) = object(node, "status") else {
         return;
     };
@@ -103,8 +108,7 @@ pub fn runtime_class(class: &mut Fields) {
 
 /// A TokenRequest.
 pub fn token_request(request: &mut Fields) {
-    set_if_missing(request, "spec", Map::new());
-    if let Some(spec) = object(request, "spec") {
+    if let Some(spec) = structure(request, "spec") {
         set_if_missing(spec, "expirationSeconds", TOKEN_SECONDS);
     }
 }
@@ -139,6 +143,8 @@ mod tests {
             json!({"capacity": {"cpu": "4"}, "allocatable": {"cpu": "4"}})
         );
         assert_eq!(applied("nodes", json!({"status": {}})), json!({"status": {}}));
+        let object = applied("nodes", json!({"spec": {"podCIDR": "10.0.0.0/24"}}));
+        assert_eq!(object["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
     }
 
     #[test]

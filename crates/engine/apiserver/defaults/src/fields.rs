@@ -87,6 +87,31 @@ pub fn add_missing(map: &mut Fields, field: &str, source: Option<&Fields>) {
     }
 }
 
+/// Keeps a field and a list of the same thing, whose first item it is, from differing. The single field wins, and the
+/// list's items are made of it by `item`; without a single field, `first` reads it from the list's first item.
+pub fn agree(
+    map: &mut Fields,
+    single: &str,
+    list: &str,
+    item: fn(&str) -> Value,
+    first: for<'a> fn(&'a Value) -> Option<&'a str>,
+) {
+    let readable = (is_missing(map, single) || map.get(single).is_some_and(Value::is_string))
+        && (is_missing(map, list) || map.get(list).is_some_and(Value::is_array));
+    if !readable {
+        return;
+    }
+    let one = text(map, single).to_owned();
+    let leading = map.get(list).and_then(|items| items.get(0));
+    if one.is_empty() {
+        if let Some(leading) = leading.and_then(first).filter(|text| !text.is_empty()).map(Value::from) {
+            map.insert(single.to_owned(), leading);
+        }
+    } else if leading.is_none_or(|leading| first(leading).is_some_and(|text| text != one)) {
+        map.insert(list.to_owned(), vec![item(&one)].into());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +141,32 @@ mod tests {
         assert!(structure(&mut map, "new").is_some());
         assert_eq!(items(&mut map, "list").count(), 1);
         assert_eq!(items(&mut map, "text").count(), 0);
+    }
+
+    #[test]
+    fn one_and_many_agree() {
+        let agreed = |value: Value| {
+            let mut map = fields(value);
+            agree(&mut map, "one", "many", |text| text.into(), Value::as_str);
+            Value::Object(map)
+        };
+        let table = [
+            (json!({"one": "a"}), json!({"one": "a", "many": ["a"]})),
+            (json!({"many": ["a", "b"]}), json!({"one": "a", "many": ["a", "b"]})),
+            (
+                json!({"one": "a", "many": ["b", "c"]}),
+                json!({"one": "a", "many": ["a"]}),
+            ),
+            (
+                json!({"one": "a", "many": ["a", "c"]}),
+                json!({"one": "a", "many": ["a", "c"]}),
+            ),
+            (json!({"one": 1, "many": ["a"]}), json!({"one": 1, "many": ["a"]})),
+            (json!({"one": "a", "many": [1]}), json!({"one": "a", "many": [1]})),
+            (json!({"many": []}), json!({"many": []})),
+        ];
+        for (given, expected) in table {
+            assert_eq!(agreed(given.clone()), expected, "{given}");
+        }
     }
 }

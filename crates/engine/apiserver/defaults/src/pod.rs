@@ -1,8 +1,10 @@
 //! Pods and what is made of the same spec: pod templates, containers, probes.
 
-use serde_json::Map;
+use serde_json::{Map, json};
 
-use crate::fields::{Fields, is_missing, items, object, set_if_empty, set_if_missing, set_if_zero, structure, text};
+use crate::fields::{
+    Fields, agree, is_missing, items, object, set_if_empty, set_if_missing, set_if_zero, structure, text,
+};
 use crate::image;
 use crate::resources;
 use crate::volumes;
@@ -45,6 +47,13 @@ pub fn pod(object: &mut Fields) {
         self::spec(spec);
     }
     if let Some(status) = self::object(object, "status") {
+        agree(
+            status,
+            "podIP",
+            "podIPs",
+            |address| json!({"ip": address}),
+            |item| item.get("ip")?.as_str(),
+        );
         for list in STATUSES {
             for container in items(status, list) {
                 resources::round(container, &["allocatedResources"]);
@@ -248,6 +257,18 @@ mod tests {
         assert_eq!(container["lifecycle"]["preStop"]["httpGet"], hook);
         assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], "v1");
         assert_eq!(container["env"][1]["valueFrom"]["resourceFieldRef"]["divisor"], "0");
+    }
+
+    #[test]
+    fn addresses_agree_and_amounts_are_rounded() {
+        let container = json!({"allocatedResources": {"cpu": "1000m"}, "resources": {"requests": {"cpu": "1000m"}}});
+        let mut object = json!({"status": {"podIP": "192.0.2.1", "containerStatuses": [container]}});
+        apply("", "v1", "pods", &mut object);
+        let container = json!({"allocatedResources": {"cpu": "1"}, "resources": {"requests": {"cpu": "1"}}});
+        let expected = json!({
+            "podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}], "containerStatuses": [container],
+        });
+        assert_eq!(object["status"], expected);
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub fn replication_controller(controller: &mut Fields) {
     let labels = template_labels(controller);
     if let Some(spec) = structure(controller, "spec") {
         set_if_missing(spec, "replicas", 1);
+        // The schema names zero as a default, but zero is never written out.
+        if spec.get("minReadySeconds").is_some_and(|seconds| seconds == 0) {
+            spec.remove("minReadySeconds");
+        }
         if let Some(labels) = &labels
             && is_bare(spec, "selector")
         {
@@ -199,7 +203,7 @@ mod tests {
         assert_eq!(object["spec"]["selector"], json!({"a": "b"}));
         assert_eq!(object["metadata"]["labels"], json!({"a": "b"}));
         assert_eq!(object["spec"]["template"]["spec"]["restartPolicy"], "Always");
-        let bare = applied("", "replicationcontrollers", json!({"spec": {}}));
+        let bare = applied("", "replicationcontrollers", json!({"spec": {"minReadySeconds": 0}}));
         assert_eq!(bare, json!({"spec": {"replicas": 1}}));
     }
 
