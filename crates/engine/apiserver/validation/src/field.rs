@@ -174,6 +174,37 @@ impl FieldError {
     }
 }
 
+impl FieldError {
+    /// A value that appears twice, given as the text it is printed as.
+    pub fn duplicate_printed(field: impl Into<String>, printed: &str) -> Self {
+        Self::new(
+            "FieldValueDuplicate",
+            field,
+            format!("Duplicate value: {}", html_safe(printed)),
+            "",
+        )
+    }
+
+    /// A value outside a fixed set, given as the text it is printed as.
+    pub fn not_supported_printed(field: impl Into<String>, printed: &str, supported: &[&str]) -> Self {
+        let mut error = Self::not_supported(field, 0, supported);
+        let supported = error.message.split_off("Unsupported value: 0".len());
+        error.message = format!("Unsupported value: {}{supported}", html_safe(printed));
+        error
+    }
+
+    /// A malformed value that is not printed.
+    pub fn invalid_unprinted(field: impl Into<String>, detail: &str) -> Self {
+        Self::new("FieldValueInvalid", field, "Invalid value".into(), detail)
+    }
+
+    /// The same error with more to say.
+    pub fn with_detail(mut self, detail: &str) -> Self {
+        self.message = format!("{}: {detail}", self.message);
+        self
+    }
+}
+
 /// Where a value stands in an object: `spec.containers[0].ports[1].name`, `metadata.labels[key]`.
 #[derive(Debug, Clone, Copy)]
 pub enum Path<'a> {

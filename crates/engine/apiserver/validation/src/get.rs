@@ -81,7 +81,8 @@ pub fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn is_nothing(value: &Value) -> bool {
+/// Whether a value says nothing: null, or empty.
+pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

@@ -14,14 +14,14 @@ pub(crate) enum Shape {
     Number,
     /// A flag that is `false` when missing.
     Flag,
-    /// A quantity, `"0"` when missing.
-    Quantity,
     /// Printed as it was sent, `null` when missing: pointers, and types whose JSON is that of the API.
     Same,
     /// A list of structures, `null` when missing.
     List(&'static Shape),
     /// A map, `null` when missing.
     Map(&'static Shape),
+    /// A value that is printed by a function of its own.
+    By(fn(&Value, &mut String)),
     /// A structure with its fields: name in Go, name in JSON, shape.
     Struct(&'static [(&'static str, &'static str, Shape)]),
     /// A structure that may be missing: `null` then.
@@ -43,12 +43,12 @@ fn push_list(items: &[Value], out: &mut String, item: impl Fn(&Value, &mut Strin
     out.push(']');
 }
 
-fn push(shape: &Shape, value: &Value, out: &mut String) {
+/// Writes a value of this shape.
+pub(crate) fn push(shape: &Shape, value: &Value, out: &mut String) {
     match (shape, value) {
         (Shape::Text, Value::Null) => out.push_str("\"\""),
         (Shape::Number, Value::Null) => out.push('0'),
         (Shape::Flag, Value::Null) => out.push_str("false"),
-        (Shape::Quantity, Value::Null) => out.push_str("\"0\""),
         (Shape::List(item), Value::Array(items)) => push_list(items, out, |value, out| push(item, value, out)),
         (Shape::Map(item), Value::Object(fields)) => {
             out.push('{');
@@ -75,6 +75,7 @@ fn push(shape: &Shape, value: &Value, out: &mut String) {
             out.push('}');
         }
         (Shape::Maybe(inner), Value::Object(_)) => push(inner, value, out),
+        (Shape::By(print), value) => print(value, out),
         (_, other) => out.push_str(&html_safe(&other.to_string())),
     }
 }

@@ -2,11 +2,17 @@
 //! and their order are those of Kubernetes 1.34, so that the Status bodies match. Metadata of the object itself is the
 //! server's to check.
 
+mod apps;
+mod batch;
+mod core;
+mod diff;
+pub mod errors;
 mod field;
 pub mod get;
 pub mod labels;
 pub mod names;
 pub mod scalars;
+pub mod shapes;
 
 pub use field::{FieldError, Path, go_quoted, html_safe};
 use serde_json::Value;
@@ -14,6 +20,28 @@ use serde_json::Value;
 /// What is wrong with a new object, as it is after defaulting.
 pub fn create(group: &str, _version: &str, plural: &str, object: &Value) -> Vec<FieldError> {
     let rules: fn(&Value) -> Vec<FieldError> = match (group, plural) {
+        ("", "configmaps") => core::config::create_config_map,
+        ("", "endpoints") => core::endpoints::create,
+        ("", "events") => core::event::create,
+        ("", "limitranges") => core::limits::create_range,
+        ("", "namespaces") => core::namespace::create,
+        ("", "nodes") => core::node::create,
+        ("", "persistentvolumeclaims") => core::claim::create,
+        ("", "persistentvolumes") => core::persistent_volume::create,
+        ("", "pods") => core::pod::create,
+        ("", "podtemplates") => core::pod::create_template,
+        ("", "replicationcontrollers") => core::replication::create,
+        ("", "resourcequotas") => core::limits::create_quota,
+        ("", "secrets") => core::config::create_secret,
+        ("", "services") => core::service::create,
+        ("apps", "controllerrevisions") => apps::revision::create,
+        ("apps", "daemonsets") => apps::daemon_set::create,
+        ("apps", "deployments") => apps::deployment::create,
+        ("apps", "replicasets") => apps::replica_set::create,
+        ("apps", "statefulsets") => apps::stateful_set::create,
+        ("batch", "cronjobs") => batch::cron_job::create,
+        ("batch", "jobs") => batch::job::create,
+        ("events.k8s.io", "events") => core::event::create_strict,
         _ => return Vec::new(),
     };
     rules(object)
@@ -22,6 +50,27 @@ pub fn create(group: &str, _version: &str, plural: &str, object: &Value) -> Vec<
 /// What is wrong with an object that is to replace an old one.
 pub fn update(group: &str, _version: &str, plural: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let rules: fn(&Value, &Value) -> Vec<FieldError> = match (group, plural) {
+        ("", "configmaps") => core::config::update_config_map,
+        ("", "endpoints") => core::endpoints::update,
+        ("", "events") => core::event::update,
+        ("", "limitranges") => core::limits::update_range,
+        ("", "nodes") => core::node::update,
+        ("", "persistentvolumeclaims") => core::claim::update,
+        ("", "persistentvolumes") => core::persistent_volume::update,
+        ("", "pods") => core::pod::update::update,
+        ("", "podtemplates") => core::pod::update_template,
+        ("", "replicationcontrollers") => core::replication::update,
+        ("", "resourcequotas") => core::limits::update_quota,
+        ("", "secrets") => core::config::update_secret,
+        ("", "services") => core::service::update,
+        ("apps", "controllerrevisions") => apps::revision::update,
+        ("apps", "daemonsets") => apps::daemon_set::update,
+        ("apps", "deployments") => apps::deployment::update,
+        ("apps", "replicasets") => apps::replica_set::update,
+        ("apps", "statefulsets") => apps::stateful_set::update,
+        ("batch", "cronjobs") => batch::cron_job::update,
+        ("batch", "jobs") => batch::job::update,
+        ("events.k8s.io", "events") => core::event::update_strict,
         _ => return Vec::new(),
     };
     rules(new, old)
@@ -38,6 +87,22 @@ pub fn update_subresource(
     old: &Value,
 ) -> Vec<FieldError> {
     let rules: fn(&Value, &Value) -> Vec<FieldError> = match (group, plural, subresource) {
+        ("", "namespaces", "finalize") => core::namespace::finalize,
+        ("", "namespaces", "status") => core::namespace::update_status,
+        ("", "nodes", "status") => core::node::update,
+        ("", "persistentvolumeclaims", "status") => core::claim::update_status,
+        ("", "pods", "binding") => core::bind,
+        ("", "pods", "ephemeralcontainers") => core::pod::update::ephemeral_containers,
+        ("", "pods", "resize") => core::pod::resize::update,
+        ("", "pods", "status") => core::pod::status::update,
+        ("", "replicationcontrollers", "status") => core::replication::update_status,
+        ("", "resourcequotas", "status") => core::limits::update_quota_status,
+        ("", "services", "status") => core::service::update_status,
+        ("apps", "daemonsets", "status") => apps::daemon_set::update_status,
+        ("apps", "deployments", "status") => apps::deployment::update_status,
+        ("apps", "replicasets", "status") => core::replication::update_status,
+        ("apps", "statefulsets", "status") => apps::stateful_set::update_status,
+        ("batch", "jobs", "status") => batch::job_status::update,
         _ => return Vec::new(),
     };
     rules(new, old)

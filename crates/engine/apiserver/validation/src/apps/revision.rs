@@ -1,0 +1,28 @@
+//! Revisions of controllers.
+
+use serde_json::Value;
+
+use crate::errors::Errors;
+use crate::get::given;
+use crate::{FieldError, Path};
+
+/// A new revision.
+pub(crate) fn create(revision: &Value) -> Vec<FieldError> {
+    Errors::of(|errors| {
+        if !given(&revision["data"]) {
+            errors.required("data", "data is mandatory");
+        }
+        errors.non_negative(&revision["revision"], &Path::Root.child("revision"));
+    })
+}
+
+/// A revision that replaces another one. Upstream compares what it has just read with what it has stored in another
+/// form, so that even equal data counts as changed once it is given.
+pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
+    Errors::of(|errors| {
+        errors.extend(create(new));
+        if given(&new["data"]) || given(&old["data"]) {
+            errors.invalid("data", new["data"].clone(), "field is immutable");
+        }
+    })
+}
