@@ -2,17 +2,38 @@
 //! and their order are those of Kubernetes 1.34, so that the Status bodies match. Metadata of the object itself is the
 //! server's to check.
 
+mod admissionregistration;
+mod apiextensions;
+mod apiregistration;
 mod apps;
+mod authorization;
+mod autoscaling;
 mod batch;
+mod certificates;
+mod coordination;
 mod core;
 mod diff;
+mod discovery;
 pub mod errors;
+mod events;
 mod field;
+mod flowcontrol;
 pub mod get;
+mod gojson;
+mod groups;
 pub mod labels;
 pub mod names;
+mod networking;
+mod node;
+mod pem;
+mod policy;
+mod rbac;
+mod resource;
 pub mod scalars;
+mod scheduling;
 pub mod shapes;
+mod shared;
+mod storage;
 
 pub use field::{FieldError, Path, go_quoted, html_safe};
 use serde_json::Value;
@@ -41,8 +62,10 @@ pub fn create(group: &str, _version: &str, plural: &str, object: &Value) -> Vec<
         ("apps", "statefulsets") => apps::stateful_set::create,
         ("batch", "cronjobs") => batch::cron_job::create,
         ("batch", "jobs") => batch::job::create,
-        ("events.k8s.io", "events") => core::event::create_strict,
-        _ => return Vec::new(),
+        _ => match groups::create(group, plural) {
+            Some(rules) => rules,
+            None => return Vec::new(),
+        },
     };
     rules(object)
 }
@@ -70,8 +93,10 @@ pub fn update(group: &str, _version: &str, plural: &str, new: &Value, old: &Valu
         ("apps", "statefulsets") => apps::stateful_set::update,
         ("batch", "cronjobs") => batch::cron_job::update,
         ("batch", "jobs") => batch::job::update,
-        ("events.k8s.io", "events") => core::event::update_strict,
-        _ => return Vec::new(),
+        _ => match groups::update(group, plural) {
+            Some(rules) => rules,
+            None => return Vec::new(),
+        },
     };
     rules(new, old)
 }
@@ -103,7 +128,10 @@ pub fn update_subresource(
         ("apps", "replicasets", "status") => core::replication::update_status,
         ("apps", "statefulsets", "status") => apps::stateful_set::update_status,
         ("batch", "jobs", "status") => batch::job_status::update,
-        _ => return Vec::new(),
+        _ => match groups::update_subresource(group, plural, subresource) {
+            Some(rules) => rules,
+            None => return Vec::new(),
+        },
     };
     rules(new, old)
 }

@@ -58,7 +58,11 @@ fn column(column: &Value, path: &Path<'_>) -> Errors {
 fn simple_path(target: &str, path: &Path<'_>) -> Errors {
     match target.starts_with('.') {
         true => Errors::new(),
-        false => vec![FieldError::invalid(path, target, "must be a simple json path starting with .")],
+        false => vec![FieldError::invalid(
+            path,
+            target,
+            "must be a simple json path starting with .",
+        )],
     }
 }
 
@@ -71,8 +75,18 @@ pub(super) fn subresources(subresources: &Value, path: &Path<'_>) -> Errors {
     let path = path.child("scale");
     let mut errors = Errors::new();
     for (key, above, required, detail) in [
-        ("specReplicasPath", &[".spec."][..], true, "should be a json path under .spec"),
-        ("statusReplicasPath", &[".status."][..], true, "should be a json path under .status"),
+        (
+            "specReplicasPath",
+            &[".spec."][..],
+            true,
+            "should be a json path under .spec",
+        ),
+        (
+            "statusReplicasPath",
+            &[".status."][..],
+            true,
+            "should be a json path under .status",
+        ),
         (
             "labelSelectorPath",
             &[".spec.", ".status."][..],
@@ -144,7 +158,14 @@ mod tests {
     fn columns_show_something() {
         let path = Path::Root.child("c");
         assert!(columns(&json!([{"name": "A", "type": "string", "jsonPath": ".a"}]), &path).is_empty());
-        assert_eq!(columns(&json!([{}, {"name": "A", "type": "x", "format": "y", "jsonPath": "a"}]), &path).len(), 6);
+        assert_eq!(
+            columns(
+                &json!([{}, {"name": "A", "type": "x", "format": "y", "jsonPath": "a"}]),
+                &path
+            )
+            .len(),
+            6
+        );
     }
 
     #[test]
@@ -160,7 +181,8 @@ mod tests {
     #[test]
     fn scalars_are_selectable() {
         let path = Path::Root.child("f");
-        let schema = json!({"properties": {"spec": {"properties": {"a": {"type": "string"}, "b": {"type": "object"}}}}});
+        let schema =
+            json!({"properties": {"spec": {"properties": {"a": {"type": "string"}, "b": {"type": "object"}}}}});
         let fields = |target: &str| selectable(&json!([{"jsonPath": target}]), &schema, &path).len();
         assert_eq!(fields(".spec.a"), 0);
         for bad in [".spec.b", ".spec.c", "spec", ".spec['a']", ""] {

@@ -74,7 +74,11 @@ const VERSION: Shape = Shape::Struct(&[
     (
         "Schema",
         "schema",
-        Shape::Maybe(&Shape::Struct(&[("OpenAPIV3Schema", "openAPIV3Schema", Shape::By(push_schema))])),
+        Shape::Maybe(&Shape::Struct(&[(
+            "OpenAPIV3Schema",
+            "openAPIV3Schema",
+            Shape::By(push_schema),
+        )])),
     ),
     (
         "Subresources",
@@ -84,7 +88,11 @@ const VERSION: Shape = Shape::Struct(&[
             ("Scale", "scale", Shape::Maybe(&SCALE)),
         ])),
     ),
-    ("AdditionalPrinterColumns", "additionalPrinterColumns", Shape::List(&COLUMN)),
+    (
+        "AdditionalPrinterColumns",
+        "additionalPrinterColumns",
+        Shape::List(&COLUMN),
+    ),
     (
         "SelectableFields",
         "selectableFields",
@@ -124,14 +132,22 @@ pub(super) const SCHEMA_FIELDS: [(&str, &str, Shape); 43] = [
     ("AnyOf", "anyOf", Shape::By(push_schemas)),
     ("Not", "not", Shape::By(push_schema)),
     ("Properties", "properties", Shape::By(push_schema_map)),
-    ("AdditionalProperties", "additionalProperties", Shape::By(push_schema_or_flag)),
+    (
+        "AdditionalProperties",
+        "additionalProperties",
+        Shape::By(push_schema_or_flag),
+    ),
     ("PatternProperties", "patternProperties", Shape::By(push_schema_map)),
     ("Dependencies", "dependencies", Shape::Same),
     ("AdditionalItems", "additionalItems", Shape::By(push_schema_or_flag)),
     ("Definitions", "definitions", Shape::By(push_schema_map)),
     ("ExternalDocs", "externalDocs", Shape::Same),
     ("Example", "example", Shape::Same),
-    ("XPreserveUnknownFields", "x-kubernetes-preserve-unknown-fields", Shape::Same),
+    (
+        "XPreserveUnknownFields",
+        "x-kubernetes-preserve-unknown-fields",
+        Shape::Same,
+    ),
     ("XEmbeddedResource", "x-kubernetes-embedded-resource", Shape::Flag),
     ("XIntOrString", "x-kubernetes-int-or-string", Shape::Flag),
     ("XListMapKeys", "x-kubernetes-list-map-keys", Shape::Same),

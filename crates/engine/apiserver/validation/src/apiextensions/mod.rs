@@ -63,12 +63,23 @@ pub(crate) fn update(new: &Value, old: &Value) -> Errors {
     let names = path.child("names");
     if condition_is_true(old, "Established") {
         errors.extend(immutable(&spec["scope"], &before["scope"], &path.child("scope")));
-        errors.extend(immutable(&spec["names"]["kind"], &before["names"]["kind"], &names.child("kind")));
+        errors.extend(immutable(
+            &spec["names"]["kind"],
+            &before["names"]["kind"],
+            &names.child("kind"),
+        ));
     }
     errors.extend(immutable(&spec["group"], &before["group"], &path.child("group")));
-    errors.extend(immutable(&spec["names"]["plural"], &before["names"]["plural"], &names.child("plural")));
+    errors.extend(immutable(
+        &spec["names"]["plural"],
+        &before["names"]["plural"],
+        &names.child("plural"),
+    ));
     errors.extend(accepted_names(new));
-    errors.extend(stored_versions(spec, with_storage_version(spec, &new["status"]["storedVersions"])));
+    errors.extend(stored_versions(
+        spec,
+        with_storage_version(spec, &new["status"]["storedVersions"]),
+    ));
     errors.extend(approval(new, Some(old)));
     errors.extend(preserves(spec, Some(before)));
     errors
@@ -102,7 +113,9 @@ fn asked(old: &Value) -> Asked {
 /// The stored versions as the server records them: the version of storage is always among them.
 fn with_storage_version<'a>(spec: &'a Value, stored: &'a Value) -> Vec<&'a str> {
     let mut stored: Vec<&str> = items(stored).iter().map(text).collect();
-    let storage = items(&spec["versions"]).iter().find(|version| flag(&version["storage"]));
+    let storage = items(&spec["versions"])
+        .iter()
+        .find(|version| flag(&version["storage"]));
     if let Some(name) = storage.map(|version| text(&version["name"]))
         && !stored.contains(&name)
     {
@@ -115,7 +128,11 @@ fn stored_versions(spec: &Value, stored: Vec<&str>) -> Errors {
     let status = Path::Root.child("status");
     let path = status.child("storedVersions");
     if stored.is_empty() {
-        return vec![FieldError::invalid(path, Value::Null, "must have at least one stored version")];
+        return vec![FieldError::invalid(
+            path,
+            Value::Null,
+            "must have at least one stored version",
+        )];
     }
     let mut errors = Errors::new();
     let versions = items(&spec["versions"]);
@@ -197,7 +214,8 @@ fn preserves(spec: &Value, old: Option<&Value>) -> Errors {
     if !preserves(spec) || old.is_some_and(preserves) {
         return Errors::new();
     }
-    let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+    let detail =
+        "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
     vec![FieldError::invalid("spec.preserveUnknownFields", true, detail)]
 }
 

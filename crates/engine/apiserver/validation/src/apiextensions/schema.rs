@@ -75,7 +75,10 @@ pub(super) fn validation(validation: &Value, with_status: bool, rules: Rules, pa
         errors.extend(beside_status(schema, &at));
     }
     if flag(&schema["nullable"]) {
-        errors.push(FieldError::forbidden(at.child("nullable"), "nullable cannot be true at the root"));
+        errors.push(FieldError::forbidden(
+            at.child("nullable"),
+            "nullable cannot be true at the root",
+        ));
     }
     let mut unreadable = None;
     if rules.structural {
@@ -101,12 +104,31 @@ pub(super) fn validation(validation: &Value, with_status: bool, rules: Rules, pa
     errors
 }
 
+/// Whether a field of a schema differs from its zero value; a pointer does whatever it points to.
+fn is_set(key: &str, value: &Value) -> bool {
+    const POINTERS: [&str; 8] = [
+        "default",
+        "items",
+        "not",
+        "additionalProperties",
+        "additionalItems",
+        "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-list-type",
+        "x-kubernetes-map-type",
+    ];
+    match value {
+        Value::Null => false,
+        _ if POINTERS.contains(&key) => true,
+        Value::Bool(set) => *set,
+        Value::Number(_) => true,
+        other => !is_empty(other),
+    }
+}
+
 fn beside_status(schema: &Value, path: &Path<'_>) -> Errors {
     for (name, key, _) in &SCHEMA_FIELDS {
         let value = &schema[*key];
-        let pointer = value.is_number() || *key == "x-kubernetes-preserve-unknown-fields";
-        let unset = !given(value) || (!pointer && (is_false(value) || (is_empty(value) && !value.is_boolean())));
-        if unset && *key != "default" && *key != "not" || !given(value) {
+        if !is_set(key, value) {
             continue;
         }
         if *name == "Type" {
@@ -202,14 +224,24 @@ fn unsupported(schema: &Value, place: Place, asked: Asked, path: &Path<'_>, erro
         let detail = format!("must not be set {reason}");
         errors.push(FieldError::forbidden(path.child("default"), &detail));
     }
-    for key in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
+    for key in [
+        "id",
+        "additionalItems",
+        "patternProperties",
+        "definitions",
+        "dependencies",
+        "$ref",
+    ] {
         let value = &schema[key];
         let set = match key {
             "id" | "patternProperties" | "definitions" => !is_empty(value),
             _ => given(value),
         };
         if set {
-            errors.push(FieldError::forbidden(path.child(key), &format!("{key} is not supported")));
+            errors.push(FieldError::forbidden(
+                path.child(key),
+                &format!("{key} is not supported"),
+            ));
         }
     }
     if kind == "null" {
@@ -222,7 +254,10 @@ fn unsupported(schema: &Value, place: Place, asked: Asked, path: &Path<'_>, erro
     }
     let embedded = "x-kubernetes-embedded-resource";
     if place.in_metadata && flag(&schema[embedded]) {
-        errors.push(FieldError::forbidden(path.child(embedded), "must not be used inside of resource meta"));
+        errors.push(FieldError::forbidden(
+            path.child(embedded),
+            "must not be used inside of resource meta",
+        ));
     }
 }
 
@@ -239,13 +274,21 @@ fn needs_type(schema: &Value, needed: &str, extension: &str, path: &Path<'_>) ->
 fn extensions(schema: &Value, asked: Asked, path: &Path<'_>, errors: &mut Errors) {
     let preserves = "x-kubernetes-preserve-unknown-fields";
     if is_false(&schema[preserves]) {
-        errors.push(FieldError::invalid(path.child(preserves), false, "must be true or undefined"));
+        errors.push(FieldError::invalid(
+            path.child(preserves),
+            false,
+            "must be true or undefined",
+        ));
     }
     let key = "x-kubernetes-map-type";
     if let Some(kind) = optional_text(&schema[key]) {
         errors.extend(needs_type(schema, "object", key, path));
         if !["atomic", "granular"].contains(&kind) {
-            errors.push(FieldError::not_supported(path.child(key), kind, &["atomic", "granular"]));
+            errors.push(FieldError::not_supported(
+                path.child(key),
+                kind,
+                &["atomic", "granular"],
+            ));
         }
     }
     let key = "x-kubernetes-list-type";
@@ -258,7 +301,11 @@ fn extensions(schema: &Value, asked: Asked, path: &Path<'_>, errors: &mut Errors
         }
     }
     if let Some(kind) = list.filter(|kind| !["atomic", "set", "map"].contains(kind)) {
-        errors.push(FieldError::not_supported(path.child(key), kind, &["atomic", "set", "map"]));
+        errors.push(FieldError::not_supported(
+            path.child(key),
+            kind,
+            &["atomic", "set", "map"],
+        ));
     }
     if !items(&schema["x-kubernetes-list-map-keys"]).is_empty() && list != Some("map") {
         let detail = "must be map if x-kubernetes-list-map-keys is non-empty";
@@ -308,7 +355,10 @@ fn list_map(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
     let item = &schema["items"];
     let at = path.child("items");
     if !given(item) {
-        errors.push(FieldError::required(at, "must have a schema if x-kubernetes-list-type is map"));
+        errors.push(FieldError::required(
+            at,
+            "must have a schema if x-kubernetes-list-type is map",
+        ));
         return;
     }
     if !item.is_object() {
@@ -337,7 +387,11 @@ fn list_map(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
             }
         }
         if !seen.insert(key) {
-            errors.push(FieldError::invalid(keys_path, keys.clone(), "must not contain duplicate entries"));
+            errors.push(FieldError::invalid(
+                keys_path,
+                keys.clone(),
+                "must not contain duplicate entries",
+            ));
         }
     }
 }
@@ -364,7 +418,8 @@ fn map_keys(schema: &Value, path: &Path<'_>) -> Errors {
         };
         let at = properties.key(key);
         if !texts(&item["required"]).any(|required| required == key) && !given(&property["default"]) {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            let detail =
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             errors.push(FieldError::required(at.child("default"), detail));
         }
         if flag(&property["nullable"]) {
@@ -492,19 +547,26 @@ mod tests {
 
     fn found(schema: Value) -> Vec<String> {
         let mut errors = Errors::new();
-        open_api(&schema, Place::default(), super::super::ALL, &Path::Root.child("s"), &mut errors);
+        open_api(
+            &schema,
+            Place::default(),
+            super::super::ALL,
+            &Path::Root.child("s"),
+            &mut errors,
+        );
         errors.into_iter().map(|e| e.field).collect()
     }
 
     #[test]
     fn lists_as_maps_have_keys() {
-        let list = |keys: Value, item: Value| {
-            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys, "items": item})
-        };
+        let list = |keys: Value, item: Value| json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys, "items": item});
         let item = json!({"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}});
         assert!(found(list(json!(["k"]), item.clone())).is_empty());
         assert_eq!(found(list(json!([]), item.clone())), ["s.x-kubernetes-list-map-keys"]);
-        assert_eq!(found(list(json!(["z", "k", "k"]), item)), ["s.x-kubernetes-list-map-keys"; 2]);
+        assert_eq!(
+            found(list(json!(["z", "k", "k"]), item)),
+            ["s.x-kubernetes-list-map-keys"; 2]
+        );
     }
 
     #[test]
@@ -518,7 +580,15 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
         let path = Path::Root.child("r");
         assert!(expression(&json!({"rule": "true", "fieldPath": ".a"}), &schema, &path).is_empty());
-        assert_eq!(expression(&json!({"rule": "a\nb", "fieldPath": ".b", "reason": "X"}), &schema, &path).len(), 3);
+        assert_eq!(
+            expression(
+                &json!({"rule": "a\nb", "fieldPath": ".b", "reason": "X"}),
+                &schema,
+                &path
+            )
+            .len(),
+            3
+        );
     }
 
     #[test]
@@ -535,6 +605,9 @@ mod tests {
         let path = Path::Root.child("s");
         assert!(beside_status(&json!({"type": "object", "properties": {}, "required": ["a"]}), &path).is_empty());
         assert_eq!(beside_status(&json!({"type": "string"}), &path)[0].field, "s.type");
-        assert_eq!(beside_status(&json!({"type": "object", "maxProperties": 0}), &path)[0].field, "s");
+        assert_eq!(
+            beside_status(&json!({"type": "object", "maxProperties": 0}), &path)[0].field,
+            "s"
+        );
     }
 }

@@ -38,11 +38,18 @@ pub(super) fn validate(spec: &Value, asked: Asked) -> Errors {
                     true => "",
                     false => "because otherwise all fields are pruned",
                 };
-                errors.push(FieldError::required(at.child("schema").child("openAPIV3Schema"), detail));
+                errors.push(FieldError::required(
+                    at.child("schema").child("openAPIV3Schema"),
+                    detail,
+                ));
             }
         }
     }
-    let schemas = || items(&spec["versions"]).iter().map(|version| &version["schema"]["openAPIV3Schema"]);
+    let schemas = || {
+        items(&spec["versions"])
+            .iter()
+            .map(|version| &version["schema"]["openAPIV3Schema"])
+    };
     let has_defaults = schemas().any(|schema| super::walk::any(schema, |schema| given(&schema["default"])));
     if preserves && has_defaults {
         let detail = "must be false in order to use defaults in the schema";
@@ -70,7 +77,12 @@ pub(super) fn validate(spec: &Value, asked: Asked) -> Errors {
     let with_status = items(&spec["versions"])
         .iter()
         .any(|version| given(&version["subresources"]["status"]));
-    errors.extend(schema::validation(validation, with_status, rules, &path.child("validation")));
+    errors.extend(schema::validation(
+        validation,
+        with_status,
+        rules,
+        &path.child("validation"),
+    ));
     let subresources = path.child("subresources");
     errors.extend(columns::subresources(internal.shared("subresources"), &subresources));
     let at = path.child("additionalPrinterColumns");
@@ -103,7 +115,11 @@ fn group(group: &str, path: &Path<'_>) -> Errors {
     } else if !wrong.is_empty() {
         vec![FieldError::invalid(path, group, &wrong.join(","))]
     } else if !group.contains('.') {
-        vec![FieldError::invalid(path, group, "should be a domain with at least one dot")]
+        vec![FieldError::invalid(
+            path,
+            group,
+            "should be a domain with at least one dot",
+        )]
     } else {
         Errors::new()
     }
@@ -129,8 +145,16 @@ fn versions(spec: &Spec, rules: schema::Rules, path: &Path<'_>) -> Errors {
         };
         errors.extend(warning(version, &at.child("deprecationWarning")));
         let with_status = given(&subresources["status"]);
-        errors.extend(schema::validation(&version["schema"], with_status, rules, &at.child("schema")));
-        errors.extend(columns::subresources(&version["subresources"], &at.child("subresources")));
+        errors.extend(schema::validation(
+            &version["schema"],
+            with_status,
+            rules,
+            &at.child("schema"),
+        ));
+        errors.extend(columns::subresources(
+            &version["subresources"],
+            &at.child("subresources"),
+        ));
         let columns_path = at.child("additionalPrinterColumns");
         errors.extend(columns::columns(&version["additionalPrinterColumns"], &columns_path));
         let fields = &version["selectableFields"];
@@ -249,10 +273,19 @@ mod tests {
         let path = Path::Root.child("c");
         let client = json!({"url": "https://a.b"});
         let webhook = json!({"clientConfig": client, "conversionReviewVersions": ["v1"]});
-        let by = |strategy: &str| conversion(&json!({"strategy": strategy, "webhook": webhook}), super::super::ALL, &path);
+        let by = |strategy: &str| {
+            conversion(
+                &json!({"strategy": strategy, "webhook": webhook}),
+                super::super::ALL,
+                &path,
+            )
+        };
         assert!(by("Webhook").is_empty());
         assert_eq!(by("None").len(), 2);
-        assert_eq!(conversion(&json!({"strategy": "Webhook"}), super::super::ALL, &path).len(), 2);
+        assert_eq!(
+            conversion(&json!({"strategy": "Webhook"}), super::super::ALL, &path).len(),
+            2
+        );
     }
 
     #[test]
@@ -261,6 +294,9 @@ mod tests {
         let warn = |deprecated: bool, text: &str| {
             warning(&json!({"deprecated": deprecated, "deprecationWarning": text}), &path).len()
         };
-        assert_eq!((warn(true, "a b"), warn(false, "a"), warn(true, ""), warn(true, "a\nb")), (0, 1, 1, 1));
+        assert_eq!(
+            (warn(true, "a b"), warn(false, "a"), warn(true, ""), warn(true, "a\nb")),
+            (0, 1, 1, 1)
+        );
     }
 }

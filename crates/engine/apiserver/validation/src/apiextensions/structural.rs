@@ -135,10 +135,18 @@ fn invariants(schema: &Value, level: Level, depth: usize, path: &Path<'_>, error
             && kind != needed
         {
             let field = properties_path.key(name);
-            errors.push(FieldError::invalid(field.child("type"), kind, &format!("must be {needed}")));
+            errors.push(FieldError::invalid(
+                field.child("type"),
+                kind,
+                &format!("must be {needed}"),
+            ));
         }
     }
-    if level == Level::Root && properties.get("metadata").is_some_and(|metadata| !restricts_names_only(metadata)) {
+    if level == Level::Root
+        && properties
+            .get("metadata")
+            .is_some_and(|metadata| !restricts_names_only(metadata))
+    {
         let detail = "must not specify anything other than name and generateName, but metadata is implicitly specified";
         errors.push(FieldError::forbidden(properties_path.key("metadata"), detail));
     }
@@ -151,7 +159,9 @@ fn invariants(schema: &Value, level: Level, depth: usize, path: &Path<'_>, error
 /// Whether a schema of metadata says something of names alone.
 fn restricts_names_only(metadata: &Value) -> bool {
     let properties = entries(&metadata["properties"]);
-    let names = properties.iter().all(|(name, _)| ["name", "generateName"].contains(name));
+    let names = properties
+        .iter()
+        .all(|(name, _)| ["name", "generateName"].contains(name));
     let nothing = |value: &Value| is_empty(value) && !value.is_number() && *value != Value::Bool(true);
     // What is not kept in a structural schema does not count.
     let ignored = ["type", "properties", "default", "externalDocs", "example"];
@@ -164,7 +174,8 @@ fn restricts_names_only(metadata: &Value) -> bool {
 /// The one combination of conditions that may name types: a number or a string.
 fn is_int_or_string(any_of: &Value) -> bool {
     let only_type = |schema: &Value, kind: &str| {
-        let set = entries(schema).into_iter().filter(|(_, value)| !is_empty(value) || value.is_number());
+        let says = |value: &Value| !is_empty(value) || value.is_number() || *value == Value::Bool(true);
+        let set = entries(schema).into_iter().filter(|(_, value)| says(value));
         set.count() == 1 && text(&schema["type"]) == kind
     };
     matches!(items(any_of), [a, b] if only_type(a, "integer") && only_type(b, "string"))
@@ -207,7 +218,13 @@ fn nested(schema: &Value, skip: Skip, depth: usize, path: &Path<'_>, errors: &mu
         return;
     }
     combined(schema, skip, depth, path, errors);
-    nested(&schema["items"], Skip::default(), depth + 1, &path.child("items"), errors);
+    nested(
+        &schema["items"],
+        Skip::default(),
+        depth + 1,
+        &path.child("items"),
+        errors,
+    );
     let properties = path.child("properties");
     for (name, property) in entries(&schema["properties"]) {
         nested(property, Skip::default(), depth + 1, &properties.key(name), errors);
@@ -325,7 +342,10 @@ mod tests {
     fn metadata_is_restricted_by_name_alone() {
         let with = |metadata: Value| fields(json!({"type": "object", "properties": {"metadata": metadata}}));
         assert!(with(json!({"type": "object", "properties": {"name": {"type": "string", "maxLength": 3}}})).is_empty());
-        assert_eq!(with(json!({"type": "object", "properties": {"labels": {"type": "object"}}})).len(), 1);
+        assert_eq!(
+            with(json!({"type": "object", "properties": {"labels": {"type": "object"}}})).len(),
+            1
+        );
         assert_eq!(with(json!({"type": "object", "maxProperties": 3})).len(), 1);
     }
 
@@ -339,7 +359,10 @@ mod tests {
     #[test]
     fn what_is_unsupported_is_unreadable() {
         let schema = json!({"properties": {"a": {"not": {"$ref": "x"}}}});
-        assert_eq!(unreadable(&schema, 0).unwrap(), "OpenAPIV3Schema '$ref' is not supported");
+        assert_eq!(
+            unreadable(&schema, 0).unwrap(),
+            "OpenAPIV3Schema '$ref' is not supported"
+        );
         assert!(unreadable(&json!({"type": "object"}), 0).is_none());
     }
 }

@@ -24,7 +24,10 @@ fn with_property(property: Value) -> Value {
 }
 
 fn messages(object: &Value) -> Vec<String> {
-    create(object).iter().map(|e| format!("{}: {}", e.field, e.message)).collect()
+    create(object)
+        .iter()
+        .map(|e| format!("{}: {}", e.field, e.message))
+        .collect()
 }
 
 #[test]
@@ -38,9 +41,18 @@ fn a_plain_one_is_valid() {
 fn schemas_are_structural() {
     let at = "spec.validation.openAPIV3Schema.properties[a]";
     for (property, expected) in [
-        (json!({}), format!("{at}.type: Required value: must not be empty for specified object fields")),
-        (json!({"$ref": "x"}), format!("{at}.$ref: Forbidden: $ref is not supported")),
-        (json!({"type": "array"}), format!("{at}.items: Required value: must be specified")),
+        (
+            json!({}),
+            format!("{at}.type: Required value: must not be empty for specified object fields"),
+        ),
+        (
+            json!({"$ref": "x"}),
+            format!("{at}.$ref: Forbidden: $ref is not supported"),
+        ),
+        (
+            json!({"type": "array"}),
+            format!("{at}.items: Required value: must be specified"),
+        ),
         (
             json!({"type": "integer", "default": "x"}),
             format!("{at}.default: Invalid value: \"string\":  in body must be of type integer: \"string\""),
@@ -111,7 +123,10 @@ fn established_ones_keep_kind_and_scope() {
     old["status"] = json!({"conditions": [{"type": "Established", "status": "True"}], "storedVersions": ["v1"]});
     let mut new = old.clone();
     new["spec"]["scope"] = json!("Cluster");
-    assert_eq!(update(&new, &old)[0].message, "Invalid value: \"Cluster\": field is immutable");
+    assert_eq!(
+        update(&new, &old)[0].message,
+        "Invalid value: \"Cluster\": field is immutable"
+    );
 }
 
 #[test]

@@ -67,7 +67,13 @@ fn spec(spec: &Value, stored: bool, path: &Path<'_>) -> Errors {
     let devices = &spec["devices"];
     let path = path.child("devices");
     let names = request_names(devices);
-    let mut errors = each_once(&devices["requests"], REQUESTS_MAX, "name", &path.child("requests"), request);
+    let mut errors = each_once(
+        &devices["requests"],
+        REQUESTS_MAX,
+        "name",
+        &path.child("requests"),
+        request,
+    );
     errors.extend(each(
         &devices["constraints"],
         CONSTRAINTS_MAX,
@@ -82,11 +88,16 @@ fn spec(spec: &Value, stored: bool, path: &Path<'_>) -> Errors {
             errors
         },
     ));
-    errors.extend(each(&devices["config"], CONFIGS_MAX, &path.child("config"), |config, at| {
-        let mut errors = request_references(&config["requests"], &names, &at.child("requests"));
-        errors.extend(configuration(config, stored, at));
-        errors
-    }));
+    errors.extend(each(
+        &devices["config"],
+        CONFIGS_MAX,
+        &path.child("config"),
+        |config, at| {
+            let mut errors = request_references(&config["requests"], &names, &at.child("requests"));
+            errors.extend(configuration(config, stored, at));
+            errors
+        },
+    ));
     errors
 }
 
@@ -175,7 +186,10 @@ mod tests {
 
     fn exactly(extra: Value) -> Value {
         let mut exactly = json!({"deviceClassName": "dc", "allocationMode": "ExactCount", "count": 1});
-        exactly.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        exactly
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         claim(json!({"name": "r", "exactly": exactly}))
     }
 

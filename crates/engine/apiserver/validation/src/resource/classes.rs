@@ -23,9 +23,12 @@ pub(crate) fn update(new: &Value, old: &Value) -> Errors {
 fn spec(spec: &Value, stored: bool) -> Errors {
     let path = Path::Root.child("spec");
     let mut errors = selectors(&spec["selectors"], &path.child("selectors"));
-    errors.extend(each(&spec["config"], CONFIGS_MAX, &path.child("config"), |config, at| {
-        configuration(config, stored, at)
-    }));
+    errors.extend(each(
+        &spec["config"],
+        CONFIGS_MAX,
+        &path.child("config"),
+        |config, at| configuration(config, stored, at),
+    ));
     if let Some(name) = optional_text(&spec["extendedResourceName"])
         && !is_extended(name)
     {

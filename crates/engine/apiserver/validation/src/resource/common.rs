@@ -59,17 +59,18 @@ pub(super) fn each_once(
 
 /// The names of a claim's requests with those of their alternatives.
 pub(super) fn request_names(devices: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
-    let names = |list: &'_ Value| -> BTreeSet<&'_ str> { items(list).iter().map(|one| text(&one["name"])).collect() };
     let requests = items(&devices["requests"]).iter();
-    requests.map(|one| (text(&one["name"]), names(&one["firstAvailable"]))).collect()
+    requests
+        .map(|one| (text(&one["name"]), names(&one["firstAvailable"])))
+        .collect()
+}
+
+fn names(list: &Value) -> BTreeSet<&str> {
+    items(list).iter().map(|one| text(&one["name"])).collect()
 }
 
 /// A reference to a request or one of its alternatives.
-pub(super) fn request_reference(
-    name: &str,
-    requests: &BTreeMap<&str, BTreeSet<&str>>,
-    path: &Path<'_>,
-) -> Errors {
+pub(super) fn request_reference(name: &str, requests: &BTreeMap<&str, BTreeSet<&str>>, path: &Path<'_>) -> Errors {
     let detail =
         "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
     let segments: Vec<&str> = name.split('/').collect();
@@ -89,12 +90,10 @@ pub(super) fn request_reference(
 }
 
 /// References to requests, each once.
-pub(super) fn request_references(
-    names: &Value,
-    requests: &BTreeMap<&str, BTreeSet<&str>>,
-    path: &Path<'_>,
-) -> Errors {
-    each_once(names, REQUESTS_MAX, "", path, |name, at| request_reference(text(name), requests, at))
+pub(super) fn request_references(names: &Value, requests: &BTreeMap<&str, BTreeSet<&str>>, path: &Path<'_>) -> Errors {
+    each_once(names, REQUESTS_MAX, "", path, |name, at| {
+        request_reference(text(name), requests, at)
+    })
 }
 
 /// The name of a class of devices.
@@ -127,7 +126,11 @@ pub(super) fn configuration(config: &Value, stored: bool, path: &Path<'_>) -> Er
     }
     let mut errors = driver_name(text(&config["opaque"]["driver"]), &opaque.child("driver"));
     let max = if stored { usize::MAX } else { PARAMETERS_BYTES_MAX };
-    errors.extend(raw_object(&config["opaque"]["parameters"], max, &opaque.child("parameters")));
+    errors.extend(raw_object(
+        &config["opaque"]["parameters"],
+        max,
+        &opaque.child("parameters"),
+    ));
     errors
 }
 
@@ -141,7 +144,11 @@ pub(super) fn raw_object(value: &Value, max: usize, path: &Path<'_>) -> Errors {
     }
     match value.is_object() {
         true => Errors::new(),
-        false => vec![FieldError::invalid(path, "<value omitted>", "parameters must be a valid JSON object")],
+        false => vec![FieldError::invalid(
+            path,
+            "<value omitted>",
+            "parameters must be a valid JSON object",
+        )],
     }
 }
 
@@ -259,7 +266,15 @@ mod tests {
         let devices = json!({"requests": [{"name": "a"}, {"name": "b", "firstAvailable": [{"name": "x"}]}]});
         let names = request_names(&devices);
         let path = Path::Root.child("r");
-        for (name, wrong) in [("a", 0), ("b", 0), ("b/x", 0), ("a/x", 1), ("c", 1), ("a/b/c", 1), ("A", 2)] {
+        for (name, wrong) in [
+            ("a", 0),
+            ("b", 0),
+            ("b/x", 0),
+            ("a/x", 1),
+            ("c", 1),
+            ("a/b/c", 1),
+            ("A", 2),
+        ] {
             assert_eq!(request_reference(name, &names, &path).len(), wrong, "{name}");
         }
     }
@@ -268,7 +283,10 @@ mod tests {
     fn attributes_have_names() {
         let path = Path::Root.child("a");
         assert!(full_attribute_name("a.b/model", &path).is_empty());
-        assert_eq!(full_attribute_name("x", &path)[0].message, "Invalid value: \"x\": must include a domain");
+        assert_eq!(
+            full_attribute_name("x", &path)[0].message,
+            "Invalid value: \"x\": must include a domain"
+        );
         assert_eq!(attribute_name("1-", &path)[0].reason, "FieldValueTypeInvalid");
         assert_eq!(attribute_name("/", &path).len(), 2);
     }

@@ -74,7 +74,8 @@ const RESULT_CONFIG: Shape = Shape::Struct(&[
 /// The spec of a claim.
 pub(super) const CLAIM_SPEC: Shape = Shape::Struct(&[("Devices", "devices", DEVICES)]);
 /// The spec of a template of claims.
-pub(super) const TEMPLATE_SPEC: Shape = Shape::Struct(&[("ObjectMeta", "metadata", Shape::Same), ("Spec", "spec", CLAIM_SPEC)]);
+pub(super) const TEMPLATE_SPEC: Shape =
+    Shape::Struct(&[("ObjectMeta", "metadata", Shape::Same), ("Spec", "spec", CLAIM_SPEC)]);
 /// What was allocated to a claim.
 pub(super) const ALLOCATION: Shape = Shape::Struct(&[
     (

@@ -50,23 +50,39 @@ fn spec(spec: &Value, old: Option<&Value>) -> Errors {
     let generation = int(&spec["pool"]["generation"]);
     if generation < 0 {
         let field = pool.child("generation");
-        errors.push(FieldError::invalid(field, generation, "must be greater than or equal to zero"));
+        errors.push(FieldError::invalid(
+            field,
+            generation,
+            "must be greater than or equal to zero",
+        ));
     }
     if let Some(old) = old {
-        errors.extend(immutable(&spec["pool"]["name"], &old["pool"]["name"], &pool.child("name")));
+        errors.extend(immutable(
+            &spec["pool"]["name"],
+            &old["pool"]["name"],
+            &pool.child("name"),
+        ));
         for key in ["driver", "nodeName"] {
             errors.extend(immutable(&spec[key], &old[key], &path.child(key)));
         }
     }
     errors.extend(nodes(spec, &path));
     let per_device = flag(&spec["perDeviceNodeSelection"]);
-    errors.extend(each_once(&spec["devices"], DEVICES_MAX, "name", &path.child("devices"), |one, at| {
-        device(one, per_device, at)
-    }));
+    errors.extend(each_once(
+        &spec["devices"],
+        DEVICES_MAX,
+        "name",
+        &path.child("devices"),
+        |one, at| device(one, per_device, at),
+    ));
     let sets = path.child("sharedCounters");
-    errors.extend(each_once(&spec["sharedCounters"], COUNTER_SETS_MAX, "name", &sets, |set, at| {
-        counters(set, "name", at)
-    }));
+    errors.extend(each_once(
+        &spec["sharedCounters"],
+        COUNTER_SETS_MAX,
+        "name",
+        &sets,
+        |set, at| counters(set, "name", at),
+    ));
     errors
 }
 
@@ -89,7 +105,9 @@ fn nodes(spec: &Value, path: &Path<'_>) -> Errors {
     if given(selector) {
         set.push("`nodeSelector`");
         let at = path.child("nodeSelector");
-        errors.extend(crate::errors::Errors::of(|errors| node_selector(selector, false, &at, errors)));
+        errors.extend(crate::errors::Errors::of(|errors| {
+            node_selector(selector, false, &at, errors)
+        }));
         if items(&selector["nodeSelectorTerms"]).len() != 1 {
             let detail = "must have exactly one node selector term";
             let terms = selector["nodeSelectorTerms"].clone();
@@ -149,9 +167,13 @@ fn device(device: &Value, per_device: bool, path: &Path<'_>) -> Errors {
     }
     errors.extend(each(&device["taints"], TAINTS_MAX, &path.child("taints"), taint));
     let at = path.child("consumesCounters");
-    errors.extend(each_once(&device["consumesCounters"], COUNTERS_MAX, "counterSet", &at, |one, at| {
-        counters(one, "counterSet", at)
-    }));
+    errors.extend(each_once(
+        &device["consumesCounters"],
+        COUNTERS_MAX,
+        "counterSet",
+        &at,
+        |one, at| counters(one, "counterSet", at),
+    ));
     errors.extend(device_nodes(device, per_device, path));
     errors.extend(binding_conditions(device, path));
     errors
@@ -160,7 +182,10 @@ fn device(device: &Value, per_device: bool, path: &Path<'_>) -> Errors {
 fn device_nodes(device: &Value, per_device: bool, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     if !per_device {
-        if ["nodeName", "nodeSelector", "allNodes"].iter().any(|key| given(&device[*key])) {
+        if ["nodeName", "nodeSelector", "allNodes"]
+            .iter()
+            .any(|key| given(&device[*key]))
+        {
             let detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
             errors.push(FieldError::invalid(path, Value::Null, detail));
         }
@@ -179,7 +204,9 @@ fn device_nodes(device: &Value, per_device: bool, path: &Path<'_>) -> Errors {
     if given(selector) {
         set.push("`nodeSelector`");
         let at = path.child("nodeSelector");
-        errors.extend(crate::errors::Errors::of(|errors| node_selector(selector, false, &at, errors)));
+        errors.extend(crate::errors::Errors::of(|errors| {
+            node_selector(selector, false, &at, errors)
+        }));
     }
     if flag(&device["allNodes"]) {
         set.push("`allNodes`");
@@ -266,7 +293,8 @@ mod tests {
     use serde_json::json;
 
     fn slice(extra: Value) -> Value {
-        let mut spec = json!({"driver": "d.example.com", "pool": {"name": "p", "resourceSliceCount": 1}, "allNodes": true});
+        let mut spec =
+            json!({"driver": "d.example.com", "pool": {"name": "p", "resourceSliceCount": 1}, "allNodes": true});
         spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         json!({"spec": spec})
     }
@@ -284,12 +312,20 @@ mod tests {
     fn devices_are_in_one_place() {
         assert_eq!(create(&slice(json!({"nodeName": "n"}))).len(), 1);
         assert_eq!(create(&slice(json!({"allNodes": false}))).len(), 2);
-        assert_eq!(update(&slice(json!({"driver": "e.example.com"})), &slice(json!({}))).len(), 1);
+        assert_eq!(
+            update(&slice(json!({"driver": "e.example.com"})), &slice(json!({}))).len(),
+            1
+        );
     }
 
     #[test]
     fn versions() {
-        for (version, fine) in [("1.2.3", true), ("1.2.3-a.1+b", true), ("1.2", false), ("1.2.3-01", false)] {
+        for (version, fine) in [
+            ("1.2.3", true),
+            ("1.2.3-a.1+b", true),
+            ("1.2", false),
+            ("1.2.3-01", false),
+        ] {
             assert_eq!(is_semantic_version(version), fine, "{version}");
         }
     }

@@ -32,10 +32,18 @@ pub(super) fn update(new: &Value, old: &Value) -> Errors {
     let (status, before) = (&new["status"], &old["status"]);
     let path = Path::Root.child("status");
     let reserved = path.child("reservedFor");
-    let mut errors = each_once(&status["reservedFor"], RESERVED_MAX, "uid", &reserved, |consumer, at| {
-        let missing = ["resource", "name", "uid"].into_iter().filter(|key| text(&consumer[*key]).is_empty());
-        missing.map(|key| FieldError::required(at.child(key), "")).collect()
-    });
+    let mut errors = each_once(
+        &status["reservedFor"],
+        RESERVED_MAX,
+        "uid",
+        &reserved,
+        |consumer, at| {
+            let missing = ["resource", "name", "uid"]
+                .into_iter()
+                .filter(|key| text(&consumer[*key]).is_empty());
+            missing.map(|key| FieldError::required(at.child(key), "")).collect()
+        },
+    );
     let allocation = &status["allocation"];
     errors.extend(devices(status, &path.child("devices")));
     if !items(&status["reservedFor"]).is_empty() {
@@ -45,7 +53,8 @@ pub(super) fn update(new: &Value, old: &Value) -> Errors {
         } else if given(&new["metadata"]["deletionTimestamp"]) {
             let known = items(&before["reservedFor"]);
             if items(&status["reservedFor"]).iter().any(|one| !known.contains(one)) {
-                let detail = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
+                let detail =
+                    "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
                 errors.push(FieldError::forbidden(reserved, detail));
             }
         }
@@ -64,12 +73,17 @@ pub(super) fn update(new: &Value, old: &Value) -> Errors {
 fn allocated(allocation: &Value, names: &Names<'_>, path: &Path<'_>) -> Errors {
     let above = path.child("devices");
     let devices = &allocation["devices"];
-    let mut errors = each(&devices["results"], REQUESTS_MAX, &above.child("results"), |result, at| {
-        let mut errors = request_reference(text(&result["request"]), names, &at.child("request"));
-        errors.extend(device_name(result, at));
-        errors.extend(binding_conditions(result, at));
-        errors
-    });
+    let mut errors = each(
+        &devices["results"],
+        REQUESTS_MAX,
+        &above.child("results"),
+        |result, at| {
+            let mut errors = request_reference(text(&result["request"]), names, &at.child("request"));
+            errors.extend(device_name(result, at));
+            errors.extend(binding_conditions(result, at));
+            errors
+        },
+    );
     let configs = above.child("config");
     errors.extend(each(&devices["config"], 2 * CONFIGS_MAX, &configs, |config, at| {
         let sources = ["FromClaim", "FromClass"];
@@ -150,9 +164,13 @@ fn told(device: &Value, path: &Path<'_>) -> Errors {
             errors.push(FieldError::too_long(at.child(key), max));
         }
     }
-    errors.extend(each_once(&network["ips"], IPS_MAX, "", &at.child("ips"), |address, at| {
-        interface_address(text(address), at)
-    }));
+    errors.extend(each_once(
+        &network["ips"],
+        IPS_MAX,
+        "",
+        &at.child("ips"),
+        |address, at| interface_address(text(address), at),
+    ));
     errors
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::core::persistent_volume::inline_spec;
 use crate::get::{entries, given, int, optional_int, optional_text, same, text};
 use crate::gojson::{self, Shape};
 use crate::labels::check;
@@ -73,24 +74,11 @@ fn source(source: &Value, path: &Path<'_>) -> Errors {
             vec![FieldError::required(path.child("persistentVolumeName"), detail)]
         }
         (false, Some(_)) => Errors::new(),
-        (true, None) => inline_volume(inline, &path.child("inlineVolumeSpec")),
-    }
-}
-
-/// The rules that a volume given in place has beside those of every PersistentVolume.
-fn inline_volume(volume: &Value, path: &Path<'_>) -> Errors {
-    let mut errors = Errors::new();
-    for key in ["claimRef", "capacity"] {
-        if !crate::get::is_empty(&volume[key]) {
-            let detail = "may not be specified in the context of inline volumes";
-            errors.push(FieldError::forbidden(path.child(key), detail));
+        (true, None) => {
+            let at = path.child("inlineVolumeSpec");
+            crate::errors::Errors::of(|errors| inline_spec(inline, &at, errors))
         }
     }
-    if !given(&volume["csi"]) {
-        let detail = "has to be specified in the context of inline volumes";
-        errors.push(FieldError::required(path.child("csi"), detail));
-    }
-    errors
 }
 
 fn status(status: &Value) -> Errors {
@@ -142,9 +130,8 @@ mod tests {
         let mut both = attachment("n");
         both["spec"]["source"]["inlineVolumeSpec"] = json!({});
         assert_eq!(create(&both).len(), 1);
-        assert_eq!(
-            create(&json!({"spec": {"source": {"inlineVolumeSpec": {"capacity": {"a": "1"}}}}})).len(),
-            6
-        );
+        let inline = json!({"spec": {"source": {"inlineVolumeSpec": {"capacity": {"a": "1"}}}}});
+        let field = "spec.source.inlineVolumeSpec.capacity";
+        assert!(create(&inline).iter().any(|error| error.field == field));
     }
 }
