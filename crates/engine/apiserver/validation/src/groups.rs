@@ -125,3 +125,161 @@ pub(crate) fn update_subresource(group: &str, plural: &str, subresource: &str) -
     };
     Some(rules)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const KINDS: [(&str, &[&str]); 17] = [
+        (
+            "networking.k8s.io",
+            &[
+                "ingresses",
+                "ingressclasses",
+                "networkpolicies",
+                "ipaddresses",
+                "servicecidrs",
+            ],
+        ),
+        (
+            "rbac.authorization.k8s.io",
+            &["roles", "clusterroles", "rolebindings", "clusterrolebindings"],
+        ),
+        (
+            "storage.k8s.io",
+            &[
+                "storageclasses",
+                "volumeattributesclasses",
+                "volumeattachments",
+                "csidrivers",
+                "csinodes",
+                "csistoragecapacities",
+            ],
+        ),
+        ("policy", &["poddisruptionbudgets"]),
+        ("autoscaling", &["horizontalpodautoscalers"]),
+        (
+            "admissionregistration.k8s.io",
+            &[
+                "validatingwebhookconfigurations",
+                "mutatingwebhookconfigurations",
+                "validatingadmissionpolicies",
+                "validatingadmissionpolicybindings",
+            ],
+        ),
+        ("apiextensions.k8s.io", &["customresourcedefinitions"]),
+        ("apiregistration.k8s.io", &["apiservices"]),
+        ("certificates.k8s.io", &["certificatesigningrequests"]),
+        ("coordination.k8s.io", &["leases"]),
+        ("discovery.k8s.io", &["endpointslices"]),
+        ("events.k8s.io", &["events"]),
+        (
+            "flowcontrol.apiserver.k8s.io",
+            &["flowschemas", "prioritylevelconfigurations"],
+        ),
+        ("node.k8s.io", &["runtimeclasses"]),
+        ("scheduling.k8s.io", &["priorityclasses"]),
+        (
+            "resource.k8s.io",
+            &[
+                "deviceclasses",
+                "resourceclaims",
+                "resourceclaimtemplates",
+                "resourceslices",
+            ],
+        ),
+        (
+            "authorization.k8s.io",
+            &[
+                "selfsubjectaccessreviews",
+                "subjectaccessreviews",
+                "localsubjectaccessreviews",
+            ],
+        ),
+    ];
+    /// Names of fields, so that what is generated is looked into.
+    const FIELDS: &str = "metadata name annotations spec status rules http paths path pathType backend service port tls hosts \
+        secretName host defaultBackend controller parameters ingress from ipBlock cidr except ports endPort cidrs verbs \
+        resources apiGroups subjects roleRef kind aggregationRule clusterRoleSelectors matchLabels matchExpressions key \
+        operator values selector type metrics resource target behavior scaleUp policies minReplicas webhooks clientConfig \
+        url operations matchConditions expression matchConstraints resourceRules validations auditAnnotations versions \
+        schema openAPIV3Schema properties items additionalProperties allOf anyOf not default pattern conversion webhook \
+        request usages signerName conditions certificate endpoints addresses addressType hints forZones matchingPrecedence \
+        limited limitResponse queuing queues handSize overhead podFixed scheduling tolerations devices requests exactly \
+        firstAvailable constraints config opaque attributes capacity allocation results reservedFor drivers topologyKeys \
+        allowedTopologies matchLabelExpressions x-kubernetes-list-type x-kubernetes-validations rule fieldPath group \
+        resourceAttributes fieldSelector requirements series regarding eventTime names plural";
+
+    fn values() -> impl Strategy<Value = Value> {
+        let texts = prop_oneof![
+            Just("object"),
+            Just("array"),
+            Just("Resource"),
+            Just("map"),
+            Just("v1"),
+            Just("é/"),
+            Just("*"),
+            Just("10.0.0.0/8"),
+            Just("Limited"),
+            Just("Queue"),
+            Just("https://a:b@c/%"),
+            Just(".a['b']"),
+            Just("-1"),
+            Just("IPv4"),
+            Just(""),
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(json!(1.5)),
+            texts.prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from),
+        ];
+        let fields: Vec<&str> = FIELDS.split_whitespace().collect();
+        leaf.prop_recursive(7, 96, 6, move |inner| {
+            let key = proptest::sample::select(fields.clone());
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::vec((key, inner), 1..6)
+                    .prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Value>()),
+            ]
+        })
+    }
+
+    fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+        KINDS
+            .into_iter()
+            .flat_map(|(group, plurals)| plurals.iter().map(move |plural| (group, *plural)))
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(spec in values(), other in values()) {
+            for (new, old) in [(json!({"spec": spec, "status": other}), json!({"spec": other})), (spec, other)] {
+                for (group, plural) in all() {
+                    let _ = create(group, plural).map(|rules| rules(&new));
+                    let _ = update(group, plural).map(|rules| rules(&new, &old));
+                    for subresource in ["status", "approval"] {
+                        let _ = update_subresource(group, plural, subresource).map(|rules| rules(&new, &old));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_rules() {
+        for (group, plural) in all() {
+            assert!(create(group, plural).is_some(), "{plural}");
+            assert!(
+                update(group, plural).is_some() || group == "authorization.k8s.io",
+                "{plural}"
+            );
+        }
+        assert!(create("", "pods").is_none());
+    }
+}

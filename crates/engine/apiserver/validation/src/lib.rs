@@ -35,6 +35,9 @@ pub mod shapes;
 mod shared;
 mod storage;
 
+#[cfg(test)]
+mod properties;
+
 pub use field::{FieldError, Path, go_quoted, html_safe};
 use serde_json::Value;
 
@@ -114,7 +117,7 @@ pub fn update_subresource(
     let rules: fn(&Value, &Value) -> Vec<FieldError> = match (group, plural, subresource) {
         ("", "namespaces", "finalize") => core::namespace::finalize,
         ("", "namespaces", "status") => core::namespace::update_status,
-        ("", "nodes", "status") => core::node::update,
+        ("", "nodes", "status") => core::node::update_status,
         ("", "persistentvolumeclaims", "status") => core::claim::update_status,
         ("", "pods", "binding") => core::bind,
         ("", "pods", "ephemeralcontainers") => core::pod::update::ephemeral_containers,

@@ -85,10 +85,6 @@ fn rules(object: &Value, namespaced: bool, errors: &mut Errors) {
             let detail = "resource rules must supply at least one resource";
             errors.push(FieldError::required(at.child("resources"), detail));
         }
-        if !names.is_empty() && resources.len() > 1 {
-            let detail = "resource names cannot apply to multiple resources";
-            errors.push(FieldError::required(at.child("resourceNames"), detail));
-        }
     }
 }
 
@@ -138,7 +134,8 @@ fn binding(object: &Value, kinds: &[&str], namespaced: bool, errors: &mut Errors
         text(&reference["kind"]),
         text(&reference["name"]),
     );
-    if group != GROUP {
+    // Without a reference there is none whose group could have been defaulted.
+    if group != GROUP && given(reference) {
         errors.push(FieldError::not_supported(path.child("apiGroup"), group, &[GROUP]));
     }
     if !kinds.contains(&kind) {
@@ -177,10 +174,6 @@ fn subject(subject: &Value, namespaced: bool, path: &Path<'_>, errors: &mut Erro
             }
         }
         "User" | "Group" => {
-            if name.is_empty() {
-                let detail = format!("{} name cannot be empty", kind.to_lowercase());
-                errors.push(FieldError::invalid(path.child("name"), name, &detail));
-            }
             if group != GROUP {
                 errors.push(FieldError::not_supported(path.child("apiGroup"), group, &[GROUP]));
             }

@@ -87,7 +87,8 @@ fn port(port: &Value, path: &Path<'_>) -> Errors {
             }
             if let Some(last) = last {
                 if last < int(first) {
-                    wrong("endPort", &port["endPort"], "must be greater than or equal to `port`");
+                    // What is printed is the first port, upstream too.
+                    wrong("endPort", first, "must be greater than or equal to `port`");
                 }
                 for fault in port_number(last) {
                     wrong("endPort", &port["endPort"], &fault);

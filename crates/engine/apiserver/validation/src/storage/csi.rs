@@ -18,8 +18,11 @@ const NODE_DRIVER: Shape = Shape::Struct(&[
     ("Name", "name", Shape::Text),
     ("NodeID", "nodeID", Shape::Text),
     ("TopologyKeys", "topologyKeys", Shape::Same),
-    // What can be allocated may change, and is left out.
-    ("Allocatable", "", Shape::Same),
+    (
+        "Allocatable",
+        "allocatable",
+        Shape::Maybe(&Shape::Struct(&[("Count", "count", Shape::Same)])),
+    ),
 ]);
 
 /// What is wrong with a new CSIDriver.
@@ -49,16 +52,6 @@ pub(crate) fn create_driver(object: &Value) -> Errors {
     }
     if !given(&spec["seLinuxMount"]) {
         errors.push(FieldError::required(path.child("seLinuxMount"), ""));
-    }
-    if let Some(period) = optional_int(&spec["nodeAllocatableUpdatePeriodSeconds"])
-        && period < 10
-    {
-        let field = path.child("nodeAllocatableUpdatePeriodSeconds");
-        errors.push(FieldError::invalid(
-            field,
-            period,
-            "must be greater than or equal to 10 seconds",
-        ));
     }
     errors
 }
@@ -152,10 +145,7 @@ pub(crate) fn update_node(new: &Value, old: &Value) -> Errors {
             .iter()
             .filter(|d| text(&d["name"]) == name)
         {
-            if ["nodeID", "topologyKeys"]
-                .iter()
-                .any(|key| !same(&before[*key], &after[*key]))
-            {
+            if !same(before, after) {
                 errors.push(gojson::invalid(
                     "spec.drivers",
                     &NODE_DRIVER,
