@@ -223,7 +223,7 @@ pub fn label_value(value: &str) -> Vec<String> {
 /// How objects of a resource are named.
 pub fn check_of(group: &str, resource: &str) -> NameCheck {
     match (group, resource) {
-        ("", "namespaces") => dns_label,
+        ("", "namespaces") | ("apps", "statefulsets") => dns_label,
         ("", "services") => dns_1035_label,
         ("batch", "cronjobs") => cron_job,
         ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => path_segment,

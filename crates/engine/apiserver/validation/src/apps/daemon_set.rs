@@ -59,10 +59,13 @@ pub(crate) fn create(set: &Value) -> Vec<FieldError> {
     Errors::of(|errors| spec(set, Options::new(false), errors))
 }
 
-/// A set that replaces another one: what it selects may not change.
+/// A set that replaces another one: what it selects may not change. It is checked as a new one and as a changed one, and
+/// both is reported.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
+    let options = template_options(Some(&old["spec"]["template"]));
     Errors::of(|errors| {
-        spec(new, template_options(Some(&old["spec"]["template"])), errors);
+        spec(new, options, errors);
+        spec(new, options, errors);
         selector_kept(new, old, errors);
     })
 }

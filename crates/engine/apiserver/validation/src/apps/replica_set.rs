@@ -19,9 +19,11 @@ pub(crate) fn create(set: &Value) -> Vec<FieldError> {
     Errors::of(|errors| spec(set, None, errors))
 }
 
-/// A set that replaces another one: what it selects may not change.
+/// A set that replaces another one: what it selects may not change. It is checked as a new one and as a changed one, and
+/// both is reported.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
     Errors::of(|errors| {
+        spec(new, Some(old), errors);
         spec(new, Some(old), errors);
         selector_kept(new, old, errors);
     })

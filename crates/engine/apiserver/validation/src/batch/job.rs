@@ -29,7 +29,7 @@ fn is_indexed(spec: &Value) -> bool {
 }
 
 /// The selector and labels the server made must be those it makes.
-fn generated(job: &Value, errors: &mut Errors) {
+fn generated(job: &Value, prefixed_labels: bool, errors: &mut Errors) {
     let (spec, metadata) = (&job["spec"], &job["metadata"]);
     if flag(&spec["manualSelector"]) || !given(&spec["selector"]) {
         return;
@@ -44,7 +44,10 @@ fn generated(job: &Value, errors: &mut Errors) {
     let field = template_metadata.child("labels");
     let has = &spec["template"]["metadata"]["labels"];
     let mut expected = serde_json::Map::new();
-    for (label, source) in GENERATED {
+    for (label, source) in GENERATED
+        .into_iter()
+        .filter(|(label, _)| prefixed_labels || !label.contains('/'))
+    {
         let value = text(&metadata[source]);
         let detail = format!("must be '{value}'");
         match has.get(label).map(text) {
@@ -203,22 +206,25 @@ fn restart_policy(spec: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
+/// A job with its name.
+fn whole(job: &Value, prefixed_labels: bool, options: Options, errors: &mut Errors) {
+    generated(job, prefixed_labels, errors);
+    spec(job, options, errors);
+    let completions = int(&job["spec"]["completions"]);
+    if is_indexed(&job["spec"]) && completions > 0 {
+        // The name of a pod is the job's with the index behind.
+        let name = text(&job["metadata"]["name"]);
+        let host = format!("{name}-{}", completions - 1);
+        if !dns_label(&host).is_empty() {
+            let detail = format!("will not able to create pod with invalid DNS label: {host}");
+            errors.invalid("metadata.name", name, &detail);
+        }
+    }
+}
+
 /// A new job.
 pub(crate) fn create(job: &Value) -> Vec<FieldError> {
-    Errors::of(|errors| {
-        generated(job, errors);
-        spec(job, Options::new(false), errors);
-        let completions = int(&job["spec"]["completions"]);
-        if is_indexed(&job["spec"]) && completions > 0 {
-            // The name of a pod is the job's with the index behind.
-            let name = text(&job["metadata"]["name"]);
-            let host = format!("{name}-{}", completions - 1);
-            if !dns_label(&host).is_empty() {
-                let detail = format!("will not able to create pod with invalid DNS label: {host}");
-                errors.invalid("metadata.name", name, &detail);
-            }
-        }
-    })
+    Errors::of(|errors| whole(job, true, Options::new(false), errors))
 }
 
 /// A job that replaces another one: little but its parallelism may change.
@@ -231,8 +237,16 @@ pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
         ("successPolicy", "SuccessPolicy"),
     ];
     let path = Path::Root.child("spec");
+    // Jobs of old versions have no prefixed labels.
+    let labels = &old["spec"]["template"]["metadata"]["labels"];
+    let prefixed_labels = ["job-name", "controller-uid"]
+        .iter()
+        .all(|label| labels.get(format!("batch.kubernetes.io/{label}")).is_some());
+    let options = template_options(Some(&old["spec"]["template"]));
     Errors::of(|errors| {
-        spec(new, template_options(Some(&old["spec"]["template"])), errors);
+        // The spec is checked as that of a new job and once more as that of a changed one: both are reported.
+        whole(new, prefixed_labels, options, errors);
+        spec(new, options, errors);
         completions_kept(&new["spec"], &old["spec"], &path.child("completions"), errors);
         let (selector, old_selector) = (&new["spec"]["selector"], &old["spec"]["selector"]);
         if !same(selector, old_selector) {

@@ -121,11 +121,14 @@ fn annotation(claim: &Value) -> Option<&str> {
     optional_text(&claim["metadata"]["annotations"][BETA_CLASS])
 }
 
-/// A claim that replaces another one: little of its spec may change.
+/// A claim that replaces another one: little of its spec may change. It is checked as a new one and as a changed one, and
+/// both is reported.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
     let path = Path::Root.child("spec");
     Errors::of(|errors| {
-        spec(&new["spec"], Options::replacing(old), &path, errors);
+        let options = Options::replacing(old);
+        spec(&new["spec"], options, &path, errors);
+        spec(&new["spec"], options, &path, errors);
         let (mut kept, mut before) = (new["spec"].clone(), old["spec"].clone());
         if text(&before["volumeName"]).is_empty() {
             put(&mut before, "volumeName", &new["spec"]["volumeName"]);

@@ -28,8 +28,15 @@ pub(crate) fn create(node: &Value) -> Vec<FieldError> {
     })
 }
 
-/// A node that replaces another one.
+/// A node that replaces another one: it is checked as a new one and as a changed one, and both is reported.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = create(new);
+    errors.extend(update_status(new, old));
+    errors
+}
+
+/// A node whose status replaces another one.
+pub(crate) fn update_status(new: &Value, old: &Value) -> Vec<FieldError> {
     let (metadata, spec, status) = (
         Path::Root.child("metadata"),
         Path::Root.child("spec"),

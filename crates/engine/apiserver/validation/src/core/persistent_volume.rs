@@ -68,13 +68,48 @@ pub(crate) fn inline_spec(spec: &Value, path: &Path, errors: &mut Errors) {
 pub(crate) fn create(volume: &Value) -> Vec<FieldError> {
     Errors::of(|errors| {
         Checker::of(volume, &Value::Null).spec(&volume["spec"], &Path::Root.child("spec"), errors);
+        mount_options(volume, errors);
     })
 }
 
-/// A volume that replaces another one: what it is made of may not change.
+/// Options of mounting, in the annotation of old, only some kinds of volumes take.
+fn mount_options(volume: &Value, errors: &mut Errors) {
+    const ANNOTATION: &str = "volume.beta.kubernetes.io/mount-options";
+    const TAKING: [&str; 13] = [
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let annotated = given(&volume["metadata"]["annotations"][ANNOTATION]);
+    if annotated && !TAKING.iter().any(|kind| given(&volume["spec"][*kind])) {
+        let metadata = Path::Root.child("metadata");
+        let field = metadata.child("annotations");
+        errors.forbidden(
+            field.child(ANNOTATION),
+            "may not specify mount options for this volume type",
+        );
+    }
+}
+
+/// A volume that replaces another one: what it is made of may not change. It is checked as a new one and as a changed
+/// one, and both is reported.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
     Errors::of(|errors| {
-        Checker::of(new, old).spec(&new["spec"], &Path::Root.child("spec"), errors);
+        let checker = Checker::of(new, old);
+        let path = Path::Root.child("spec");
+        checker.spec(&new["spec"], &path, errors);
+        mount_options(new, errors);
+        checker.spec(&new["spec"], &path, errors);
         let (mut kept, before) = (new["spec"].clone(), &old["spec"]);
         let secret = "controllerExpandSecretRef";
         if given(&before["csi"])

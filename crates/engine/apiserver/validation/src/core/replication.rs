@@ -36,9 +36,12 @@ pub(crate) fn create(controller: &Value) -> Vec<FieldError> {
     Errors::of(|errors| spec(controller, None, errors))
 }
 
-/// A controller that replaces another one.
+/// A controller that replaces another one: it is checked as a new one and as a changed one, and both is reported.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
-    Errors::of(|errors| spec(new, Some(old), errors))
+    Errors::of(|errors| {
+        spec(new, Some(old), errors);
+        spec(new, Some(old), errors);
+    })
 }
 
 /// The status of a controller or of a set of replicas.
