@@ -150,7 +150,7 @@ fn no_metadata(object: &Value, except: &[&str], detail: &str) -> Errors {
     let metadata = object["metadata"].as_object().cloned().unwrap_or_default();
     let kept = |key: &str| !except.contains(&key) && key != "managedFields";
     let rest: Map<String, Value> = metadata.clone().into_iter().filter(|(key, _)| kept(key)).collect();
-    let nothing = |value: &Value| value.is_null() || value.is_object() && is_empty(value) || *value == Value::from("");
+    let nothing = |value: &Value| value.is_null() || value.is_object() && is_empty(value) || value.as_str() == Some("");
     if rest
         .values()
         .all(|value| nothing(value) || value.as_array().is_some_and(Vec::is_empty))

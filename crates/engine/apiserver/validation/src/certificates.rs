@@ -202,7 +202,7 @@ fn condition_list(object: &Value, lenient: Lenient) -> Errors {
     let mut errors = Errors::new();
     let above = Path::Root.child("status");
     let path = above.child("conditions");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
     for (i, condition) in conditions(object).iter().enumerate() {
         let at = path.index(i);
         let (kind, status) = (text(&condition["type"]), text(&condition["status"]));
@@ -223,14 +223,13 @@ fn condition_list(object: &Value, lenient: Lenient) -> Errors {
             "Denied" => "Approved",
             _ => "-",
         };
-        if !lenient.both_decisions && seen.contains(&opposite) {
+        if !lenient.both_decisions && seen.contains(opposite) {
             let detail = "Approved and Denied conditions are mutually exclusive";
             errors.push(FieldError::invalid(path, kind, detail));
         }
-        if !lenient.repeated_conditions && seen.contains(&kind) {
+        if !seen.insert(kind) && !lenient.repeated_conditions {
             errors.push(FieldError::duplicate(at.child("type"), kind));
         }
-        seen.push(kind);
     }
     errors
 }

@@ -1,5 +1,6 @@
 //! EndpointSlice.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -21,12 +22,12 @@ const HINTS_MAX: usize = 8;
 
 /// What is wrong with a new EndpointSlice.
 pub(crate) fn create(object: &Value) -> Errors {
-    validate(object, &[])
+    validate(object, &BTreeSet::new())
 }
 
 /// What is wrong with an EndpointSlice that replaces another: addresses that it had are not checked again.
 pub(crate) fn update(new: &Value, old: &Value) -> Errors {
-    let known: Vec<&str> = items(&old["endpoints"])
+    let known: BTreeSet<&str> = items(&old["endpoints"])
         .iter()
         .flat_map(|endpoint| texts(&endpoint["addresses"]))
         .collect();
@@ -39,7 +40,7 @@ pub(crate) fn update(new: &Value, old: &Value) -> Errors {
     errors
 }
 
-fn validate(object: &Value, known: &[&str]) -> Errors {
+fn validate(object: &Value, known: &BTreeSet<&str>) -> Errors {
     let mut errors = Errors::new();
     let kind = text(&object["addressType"]);
     if kind.is_empty() {
@@ -60,7 +61,7 @@ fn validate(object: &Value, known: &[&str]) -> Errors {
     errors
 }
 
-fn endpoint(endpoint: &Value, kind: &str, known: &[&str], path: &Path<'_>) -> Errors {
+fn endpoint(endpoint: &Value, kind: &str, known: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let addresses_path = path.child("addresses");
     let addresses = items(&endpoint["addresses"]);
@@ -115,8 +116,8 @@ fn endpoint(endpoint: &Value, kind: &str, known: &[&str], path: &Path<'_>) -> Er
     errors
 }
 
-fn address(one: &str, kind: &str, known: &[&str], list: &Path<'_>, at: &Path<'_>) -> Errors {
-    let mut errors = match known.contains(&one) {
+fn address(one: &str, kind: &str, known: &BTreeSet<&str>, list: &Path<'_>, at: &Path<'_>) -> Errors {
+    let mut errors = match known.contains(one) {
         true => Errors::new(),
         false => check(legacy_ip, one, at),
     };
@@ -195,7 +196,7 @@ fn ports(ports: &[Value]) -> Errors {
     if ports.len() > PORTS_MAX {
         return vec![FieldError::too_many(path, ports.len(), PORTS_MAX)];
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (i, port) in ports.iter().enumerate() {
         let at = path.index(i);
         let name = text(&port["name"]);

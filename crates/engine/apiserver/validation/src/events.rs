@@ -74,7 +74,8 @@ pub(crate) fn update(new: &Value, old: &Value) -> Errors {
     }
     for (field, key, shape) in FIXED {
         let zero = |value: &Value| value.as_i64() == Some(0) || value.is_null();
-        if !same(&new[key], &old[key]) && !(zero(&new[key]) && zero(&old[key])) {
+        let unchanged = same(&new[key], &old[key]) || (zero(&new[key]) && zero(&old[key]));
+        if !unchanged {
             errors.push(gojson::invalid(field, &shape, &new[key], "field is immutable"));
         }
     }

@@ -368,14 +368,13 @@ fn status(object: &Value) -> Errors {
     let mut errors = Errors::new();
     let above = Path::Root.child("status");
     let path = above.child("conditions");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
     for (i, condition) in items(&object["status"]["conditions"]).iter().enumerate() {
         let at = path.index(i);
         let kind = text(&condition["type"]);
-        if seen.contains(&kind) {
+        if !seen.insert(kind) {
             errors.push(FieldError::duplicate(at.child("type"), kind));
         }
-        seen.push(kind);
         if kind.is_empty() {
             errors.push(FieldError::required(at.child("type"), "must not be empty"));
         }

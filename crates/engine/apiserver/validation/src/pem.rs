@@ -26,7 +26,7 @@ fn sextet(byte: u8) -> Option<u32> {
 /// The bytes of a base64 text; line breaks do not matter.
 pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect();
-    if digits.len() % 4 != 0 {
+    if !digits.len().is_multiple_of(4) {
         return None;
     }
     let padding = digits.iter().rev().take_while(|b| **b == b'=').count();

@@ -37,14 +37,13 @@ pub(crate) fn not_negative(value: &Value, path: &Path<'_>) -> Errors {
 /// Conditions of `metav1` (upstream `ValidateConditions`).
 pub(crate) fn conditions(conditions: &Value, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
     for (i, condition) in items(conditions).iter().enumerate() {
         let at = path.index(i);
         let kind = text(&condition["type"]);
-        if seen.contains(&kind) {
+        if !seen.insert(kind) {
             errors.push(FieldError::duplicate(at.child("type"), kind));
         } else {
-            seen.push(kind);
         }
         errors.extend(crate::labels::check(qualified, kind, &at.child("type")));
         let status = text(&condition["status"]);

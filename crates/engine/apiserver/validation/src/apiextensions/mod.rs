@@ -11,12 +11,16 @@ mod structural;
 mod values;
 mod walk;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::get::{flag, items, text};
 use crate::shared::{Errors, condition_is_true, immutable};
 use crate::{FieldError, Path};
 
+/// How often the stored versions are shown at most, each time for another version of storage.
+const SHOWN_MAX: usize = 64;
 const APPROVAL: &str = "api-approved.kubernetes.io";
 
 /// What is asked of schemas; an update asks no more than the old object fulfils.
@@ -135,21 +139,23 @@ fn stored_versions(spec: &Value, stored: Vec<&str>) -> Errors {
         )];
     }
     let mut errors = Errors::new();
+    let known: BTreeSet<&str> = stored.iter().copied().collect();
     let versions = items(&spec["versions"]);
-    for version in versions.iter().filter(|version| flag(&version["storage"])) {
-        let name = text(&version["name"]);
-        if !stored.contains(&name) {
-            let detail = format!("must have the storage version {name}");
-            errors.push(FieldError::invalid(path, stored.clone(), &detail));
-        }
+    let storage = versions.iter().filter(|version| flag(&version["storage"]));
+    let missing = storage
+        .map(|version| text(&version["name"]))
+        .filter(|name| !known.contains(name));
+    // Each error shows all stored versions.
+    for name in missing.take(SHOWN_MAX) {
+        let detail = format!("must have the storage version {name}");
+        errors.push(FieldError::invalid(path, stored.clone(), &detail));
     }
-    for (i, name) in stored.iter().enumerate() {
-        if !versions.iter().any(|version| text(&version["name"]) == *name) {
-            let detail = format!(
-                "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
-            );
-            errors.push(FieldError::invalid(path.index(i), *name, &detail));
-        }
+    let defined: BTreeSet<&str> = versions.iter().map(|version| text(&version["name"])).collect();
+    for (i, name) in stored.iter().enumerate().filter(|(_, name)| !defined.contains(**name)) {
+        let detail = format!(
+            "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
+        );
+        errors.push(FieldError::invalid(path.index(i), *name, &detail));
     }
     errors
 }

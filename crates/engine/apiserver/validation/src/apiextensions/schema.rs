@@ -45,6 +45,9 @@ const ALLOWED_AT_ROOT: [&str; 22] = [
     "XValidations",
 ];
 
+/// How often a list of keys is shown at most, each time with another of its faults.
+const SHOWN_MAX: usize = 64;
+
 /// What schemas have to be like.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -374,7 +377,12 @@ fn list_map(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
     let properties = at.child("properties");
     let mut seen = BTreeSet::new();
+    let before = errors.len();
     for key in texts(keys) {
+        // Each error shows the whole list.
+        if errors.len() - before >= SHOWN_MAX {
+            break;
+        }
         match item["properties"].get(key) {
             Some(property) if matches!(text(&property["type"]), "array" | "object") => {
                 let detail = "must be a scalar type if parent array's x-kubernetes-list-type is map";

@@ -1,5 +1,6 @@
 //! Ingress.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -62,11 +63,11 @@ pub(crate) fn update_status(new: &Value, old: &Value) -> Errors {
     let path = balancer.child("ingress");
     let entries = |object: &Value| object["status"]["loadBalancer"]["ingress"].clone();
     let before = entries(old);
-    let known: Vec<&str> = items(&before).iter().map(|e| text(&e["ip"])).collect();
+    let known: BTreeSet<&str> = items(&before).iter().map(|e| text(&e["ip"])).collect();
     for (i, entry) in items(&new["status"]["loadBalancer"]["ingress"]).iter().enumerate() {
         let at = path.index(i);
         let (ip, host) = (text(&entry["ip"]), text(&entry["hostname"]));
-        if !ip.is_empty() && !known.contains(&ip) {
+        if !ip.is_empty() && !known.contains(ip) {
             errors.extend(check(crate::scalars::addresses::legacy_ip, ip, &at.child("ip")));
         }
         if !host.is_empty() {

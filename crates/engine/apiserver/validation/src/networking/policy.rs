@@ -1,5 +1,6 @@
 //! NetworkPolicy.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -17,7 +18,7 @@ const TYPES: [&str; 2] = ["Ingress", "Egress"];
 #[derive(Debug, Clone, Default)]
 struct Lenient<'a> {
     label_values: bool,
-    networks: Vec<&'a str>,
+    networks: BTreeSet<&'a str>,
 }
 
 /// What is wrong with a new NetworkPolicy.
@@ -36,7 +37,7 @@ pub(crate) fn update(new: &Value, old: &Value) -> Errors {
     for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
         let peers = items(&old["spec"][rules]).iter().flat_map(|rule| items(&rule[peers]));
         for block in peers.map(|peer| &peer["ipBlock"]) {
-            lenient.networks.push(text(&block["cidr"]));
+            lenient.networks.insert(text(&block["cidr"]));
             lenient.networks.extend(texts(&block["except"]));
         }
     }
@@ -145,7 +146,7 @@ fn peer(peer: &Value, lenient: &Lenient<'_>, path: &Path<'_>) -> Errors {
 }
 
 fn network(text: &str, lenient: &Lenient<'_>, path: &Path<'_>) -> Errors {
-    match lenient.networks.contains(&text) {
+    match lenient.networks.contains(text) {
         true => Errors::new(),
         false => check(legacy_cidr, text, path),
     }

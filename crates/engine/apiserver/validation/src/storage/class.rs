@@ -12,6 +12,8 @@ use crate::{FieldError, Path};
 
 const PARAMETERS_BYTES_MAX: usize = 256 * 1024;
 const PARAMETERS_MAX: usize = 512;
+/// How often a term is reported to repeat earlier ones: upstream does so for each of these.
+const REPEATS_MAX: usize = 64;
 
 /// What is wrong with a new StorageClass.
 pub(crate) fn create(object: &Value) -> Errors {
@@ -123,7 +125,8 @@ fn topologies(topologies: &Value) -> Errors {
             }
         }
         let times = seen.entry(keys).or_default();
-        errors.extend((0..*times).map(|_| FieldError::duplicate(expressions, "")));
+        let reported = (*times).min(REPEATS_MAX);
+        errors.extend((0..reported).map(|_| FieldError::duplicate(expressions, "")));
         *times += 1;
     }
     errors

@@ -1,5 +1,7 @@
 //! CSIDriver, CSINode and CSIStorageCapacity.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use crate::get::{given, items, optional_int, same, text, texts};
@@ -71,15 +73,14 @@ pub(crate) fn update_driver(new: &Value, old: &Value) -> Errors {
 
 fn token_requests(requests: &Value, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
-    let mut audiences: Vec<&str> = Vec::new();
+    let mut audiences = BTreeSet::new();
     for (i, request) in items(requests).iter().enumerate() {
         let at = path.index(i);
         let audience = text(&request["audience"]);
-        if audiences.contains(&audience) {
+        if !audiences.insert(audience) {
             errors.push(FieldError::duplicate(at.child("audience"), audience));
             continue;
         }
-        audiences.push(audience);
         let Some(seconds) = optional_int(&request["expirationSeconds"]) else {
             continue;
         };
@@ -99,7 +100,7 @@ pub(crate) fn create_node(object: &Value) -> Errors {
     let mut errors = Errors::new();
     let spec = Path::Root.child("spec");
     let path = spec.child("drivers");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, driver) in items(&object["spec"]["drivers"]).iter().enumerate() {
         let at = path.index(i);
         let (name, id) = (text(&driver["name"]), text(&driver["nodeID"]));
@@ -116,19 +117,17 @@ pub(crate) fn create_node(object: &Value) -> Errors {
             &driver["allocatable"]["count"],
             &allocatable.child("count"),
         ));
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(at.child("name"), name));
         }
-        seen.push(name);
-        let mut keys: Vec<&str> = Vec::new();
+        let mut keys = BTreeSet::new();
         for key in texts(&driver["topologyKeys"]) {
             if key.is_empty() {
                 errors.push(FieldError::required(at, ""));
             }
-            if keys.contains(&key) {
+            if !keys.insert(key) {
                 errors.push(FieldError::duplicate(at, key));
             }
-            keys.push(key);
             errors.extend(check(qualified, key, &at));
         }
     }
@@ -139,13 +138,13 @@ pub(crate) fn create_node(object: &Value) -> Errors {
 pub(crate) fn update_node(new: &Value, old: &Value) -> Errors {
     let mut errors = create_node(new);
     errors.extend(errors.clone());
+    let after: BTreeMap<&str, &Value> = items(&new["spec"]["drivers"])
+        .iter()
+        .map(|driver| (text(&driver["name"]), driver))
+        .collect();
     for before in items(&old["spec"]["drivers"]) {
-        let name = text(&before["name"]);
-        for after in items(&new["spec"]["drivers"])
-            .iter()
-            .filter(|d| text(&d["name"]) == name)
-        {
-            if !same(before, after) {
+        match after.get(text(&before["name"])) {
+            Some(after) if !same(before, after) => {
                 errors.push(gojson::invalid(
                     "spec.drivers",
                     &NODE_DRIVER,
@@ -153,6 +152,7 @@ pub(crate) fn update_node(new: &Value, old: &Value) -> Errors {
                     "field is immutable",
                 ));
             }
+            _ => {}
         }
     }
     errors
