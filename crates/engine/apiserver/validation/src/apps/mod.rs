@@ -65,7 +65,7 @@ fn selected_template(spec: &Value, options: Options, path: &Path, errors: &mut E
     let field = path.child("selector");
     selector(&spec["selector"], "deployment", &field, errors);
     if !is_usable(&spec["selector"]) {
-        errors.invalid_selector(&field, &spec["selector"], "invalid label selector");
+        errors.invalid_selector(field, &spec["selector"], "invalid label selector");
         return;
     }
     let path = path.child("template");

@@ -48,7 +48,7 @@ fn spec(set: &Value, options: Options, new: bool, errors: &mut Errors) {
     selector(&spec["selector"], "statefulset", &field, errors);
     let path_template = path.child("template");
     if !is_usable(&spec["selector"]) {
-        errors.invalid_selector(&field, &spec["selector"], "");
+        errors.invalid_selector(field, &spec["selector"], "");
     } else {
         if !given(&spec["selector"]) || !labels::selects_all(&spec["selector"]) {
             labels_selected(&spec["selector"], &spec["template"], &path_template, errors);
@@ -118,7 +118,7 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
                 let most = field.child("maxUnavailable");
                 errors.extend(non_negative_int_or_percent(max, &most));
                 if int_or_percent_value(max) == 0 {
-                    errors.invalid(&most, max.clone(), "cannot be 0");
+                    errors.invalid(most, max.clone(), "cannot be 0");
                 }
                 at_most_all(rolling, "maxUnavailable", &field, errors);
             }

@@ -114,7 +114,7 @@ pub(super) fn without_selector(spec: &Value, options: Options, path: &Path, erro
         } else {
             let printed = shapes::compact("SuccessPolicy", &spec["successPolicy"]);
             let detail = "requires indexed completion mode";
-            errors.push(FieldError::invalid_printed(&field, &printed, detail));
+            errors.push(FieldError::invalid_printed(field, &printed, detail));
         }
     }
     if let Some(policy) = optional_text(&spec["podReplacementPolicy"]) {
@@ -168,21 +168,21 @@ fn indexed(spec: &Value, path: &Path, errors: &mut Errors) {
     }
     if let Some(count) = above(parallelism, INDEXED_MAX) {
         let detail = format!("must be less than or equal to {INDEXED_MAX} when completion mode is Indexed");
-        errors.invalid(&field_parallelism, count, &detail);
+        errors.invalid(field_parallelism, count, &detail);
     }
     if let Some(count) = completions.and_then(|completions| above(failed, completions)) {
-        errors.invalid(&field_failed, count, "must be less than or equal to completions");
+        errors.invalid(field_failed, count, "must be less than or equal to completions");
     }
     if let Some(count) = above(failed, INDEXED_MAX) {
         let detail = format!("must be less than or equal to {INDEXED_MAX}");
-        errors.invalid(&field_failed, count, &detail);
+        errors.invalid(field_failed, count, &detail);
     }
     if above(completions, MANY_COMPLETIONS).is_none() || !given(&spec["backoffLimitPerIndex"]) {
         return;
     }
     if failed.is_none() {
         let detail = format!("must be specified when completions is above {MANY_COMPLETIONS}");
-        errors.required(&field_failed, &detail);
+        errors.required(field_failed, &detail);
     }
     let detail = format!(
         "must be less than or equal to {OF_MANY_MAX} when completions are above {MANY_COMPLETIONS} and used with backoff limit per index"

@@ -155,7 +155,7 @@ fn index_lists(change: &Change, path: &Path, errors: &mut Errors) {
         && let Err(why) = indexes::count(completed, completions)
     {
         errors.invalid(
-            &field_completed,
+            field_completed,
             completed,
             &format!("error parsing completedIndexes: {why}"),
         );
@@ -165,22 +165,22 @@ fn index_lists(change: &Change, path: &Path, errors: &mut Errors) {
         && given(&spec["backoffLimitPerIndex"])
         && let Err(why) = indexes::count(failed, completions)
     {
-        errors.invalid(&field_failed, failed, &format!("error parsing failedIndexes: {why}"));
+        errors.invalid(field_failed, failed, &format!("error parsing failedIndexes: {why}"));
     }
     if completed_changed && !completed.is_empty() && !indexed {
         let detail = "cannot set non-empty completedIndexes when non-indexed completion mode";
-        errors.invalid(&field_completed, completed, detail);
+        errors.invalid(field_completed, completed, detail);
     }
     if let Some(failed) = failed.filter(|_| failed_changed && !given(&spec["backoffLimitPerIndex"])) {
         let detail = "cannot set non-null failedIndexes when backoffLimitPerIndex is null";
-        errors.invalid(&field_failed, failed, detail);
+        errors.invalid(field_failed, failed, detail);
     }
     if let (Some(completions), Some(failed)) = (completions, failed)
         && (completed_changed || failed_changed)
         && let Some(index) = indexes::overlap(completed, failed, completions)
     {
         let detail = format!("failedIndexes and completedIndexes overlap at index: {index}");
-        errors.invalid(&field_failed, failed, &detail);
+        errors.invalid(field_failed, failed, &detail);
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn failure(spec: &Value, path: &Path, errors: &mut Errors) {
 fn failure_rule(spec: &Value, rule: &Value, containers: &HashSet<&str>, path: &Path, errors: &mut Errors) {
     let (action, field) = (text(&rule["action"]), path.child("action"));
     if action == "FailIndex" && !given(&spec["backoffLimitPerIndex"]) {
-        errors.invalid(&field, action, "requires the backoffLimitPerIndex to be set");
+        errors.invalid(field, action, "requires the backoffLimitPerIndex to be set");
     }
     required_one_of(action, &ACTIONS, &field, errors);
     let (codes, conditions) = (&rule["onExitCodes"], &rule["onPodConditions"]);
@@ -80,7 +80,7 @@ fn exit_codes(codes: &Value, containers: &HashSet<&str>, path: &Path, errors: &m
     }
     let field = path.child("values");
     if values.is_empty() {
-        errors.invalid(&field, codes["values"].clone(), "at least one value is required");
+        errors.invalid(field, codes["values"].clone(), "at least one value is required");
     }
     at_most(&codes["values"], EXIT_CODES_MAX, &field, errors);
     let mut seen = HashSet::new();
@@ -94,7 +94,7 @@ fn exit_codes(codes: &Value, containers: &HashSet<&str>, path: &Path, errors: &m
         }
     }
     if values.windows(2).any(|pair| int(&pair[0]) > int(&pair[1])) {
-        errors.invalid(&field, codes["values"].clone(), "must be ordered");
+        errors.invalid(field, codes["values"].clone(), "must be ordered");
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn success(spec: &Value, path: &Path, errors: &mut Errors) {
     let (rules, field) = (&spec["successPolicy"]["rules"], path.child("rules"));
     if items(rules).is_empty() {
         let detail = "at least one rules must be specified when the successPolicy is specified";
-        errors.required(&field, detail);
+        errors.required(field, detail);
     }
     at_most(rules, RULES_MAX, &field, errors);
     for (i, rule) in items(rules).iter().enumerate() {
@@ -133,11 +133,11 @@ fn success_rule(rule: &Value, completions: i64, path: &Path, errors: &mut Errors
     if let Some(list) = indexes {
         let field = path.child("succeededIndexes");
         if list.len() > INDEXES_BYTES_MAX {
-            errors.push(FieldError::too_long(&field, INDEXES_BYTES_MAX));
+            errors.push(FieldError::too_long(field, INDEXES_BYTES_MAX));
         }
         match indexes::count(list, completions) {
             Ok(count) => total = count,
-            Err(why) => errors.invalid(&field, list, &format!("error parsing succeededIndexes: {why}")),
+            Err(why) => errors.invalid(field, list, &format!("error parsing succeededIndexes: {why}")),
         }
     }
     let Some(count) = count else {
@@ -147,12 +147,12 @@ fn success_rule(rule: &Value, completions: i64, path: &Path, errors: &mut Errors
     errors.non_negative(&rule["succeededCount"], &field);
     if count > completions {
         let detail = format!("must be less than or equal to {completions} (the number of specified completions)");
-        errors.invalid(&field, count, &detail);
+        errors.invalid(field, count, &detail);
     }
     if indexes.is_some() && count > total {
         let detail = format!(
             "must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
         );
-        errors.invalid(&field, count, &detail);
+        errors.invalid(field, count, &detail);
     }
 }

@@ -155,7 +155,7 @@ pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
                 "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
                  claims\n{difference}"
             );
-            errors.forbidden(&path, &detail);
+            errors.forbidden(path, &detail);
         }
         size(new, old, &path, errors);
         let mode = Path::Root.child("volumeMode");
@@ -242,7 +242,7 @@ pub(crate) fn update_status(new: &Value, _old: &Value) -> Vec<FieldError> {
         for (name, state) in entries(&new["status"]["allocatedResourceStatuses"]) {
             resource_key(name, &states, errors);
             if !resize.contains(&text(state)) {
-                errors.not_supported(&states, name, &resize);
+                errors.not_supported(states, name, &resize);
             }
         }
         let allocated = status.child("allocatedResources");

@@ -94,7 +94,7 @@ pub(crate) fn create_secret(secret: &Value) -> Vec<FieldError> {
     Errors::of(|errors| {
         keys(data, &path, errors);
         if decoded_bytes(data) > BYTES_MAX {
-            errors.push(FieldError::too_long(&path, BYTES_MAX));
+            errors.push(FieldError::too_long(path, BYTES_MAX));
         }
         of_type(secret, &path, errors);
     })
@@ -104,24 +104,18 @@ fn of_type(secret: &Value, path: &Path, errors: &mut Errors) {
     let data = &secret["data"];
     let has = |key: &str| data.get(key).is_some();
     match text(&secret["type"]) {
-        "kubernetes.io/service-account-token" => {
-            if text(&secret["metadata"]["annotations"][ACCOUNT_NAME]).is_empty() {
-                let metadata = Path::Root.child("metadata");
-                errors.required(metadata.child("annotations").key(ACCOUNT_NAME), "");
-            }
+        "kubernetes.io/service-account-token" if text(&secret["metadata"]["annotations"][ACCOUNT_NAME]).is_empty() => {
+            let metadata = Path::Root.child("metadata");
+            errors.required(metadata.child("annotations").key(ACCOUNT_NAME), "");
         }
         "kubernetes.io/dockercfg" => registries(data, ".dockercfg", path, errors),
         "kubernetes.io/dockerconfigjson" => registries(data, ".dockerconfigjson", path, errors),
-        "kubernetes.io/basic-auth" => {
-            if !has("username") && !has("password") {
-                errors.required(path.key("username"), "");
-                errors.required(path.key("password"), "");
-            }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            errors.required(path.key("username"), "");
+            errors.required(path.key("password"), "");
         }
-        "kubernetes.io/ssh-auth" => {
-            if text(&data["ssh-privatekey"]).is_empty() {
-                errors.required(path.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if text(&data["ssh-privatekey"]).is_empty() => {
+            errors.required(path.key("ssh-privatekey"), "");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"].into_iter().filter(|key| !has(key)) {

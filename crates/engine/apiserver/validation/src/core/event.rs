@@ -31,7 +31,7 @@ fn whole(event: &Value, errors: &mut Errors) {
         let controller = text(&event["reportingComponent"]);
         let path = Path::Root.child("reportingController");
         if controller.is_empty() {
-            errors.required(&path, "");
+            errors.required(path, "");
         }
         errors.check(qualified, controller, &path);
         for (name, max) in [

@@ -214,15 +214,15 @@ fn quota_spec(spec: &Value, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for scope in texts(&spec["scopes"]) {
         if !SCOPES.contains(&scope) {
-            errors.invalid(&field, all(), "unsupported scope");
+            errors.invalid(field, all(), "unsupported scope");
         }
         for _ in 0..misfits(scope) {
-            errors.invalid(&field, all(), "unsupported scope applied to resource");
+            errors.invalid(field, all(), "unsupported scope applied to resource");
         }
         seen.insert(scope);
     }
     for _ in 0..conflicting(&seen) {
-        errors.invalid(&field, all(), "conflicting scopes");
+        errors.invalid(field, all(), "conflicting scopes");
     }
     if given(&spec["scopeSelector"]) {
         let selector = path.child("scopeSelector");

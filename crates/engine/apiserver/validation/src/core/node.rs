@@ -106,7 +106,7 @@ fn taints(taints: &Value, path: &Path, errors: &mut Errors) {
         if !seen.insert((kind, key)) {
             let printed = shapes::compact("Taint", taint);
             let detail = "taints must be unique by key and effect pair";
-            errors.push(FieldError::duplicate_printed(&item, &printed).with_detail(detail));
+            errors.push(FieldError::duplicate_printed(item, &printed).with_detail(detail));
         }
     }
 }
@@ -133,12 +133,12 @@ fn networks(networks: &Value, errors: &mut Errors) {
     }
     let dual = dual_stack::of_networks(&list).unwrap_or_else(|detail| {
         let detail = format!("invalid PodCIDRs. failed to check with dual stack with error:{detail}");
-        errors.push(FieldError::internal(&path, &detail));
+        errors.push(FieldError::internal(path, &detail));
         false
     });
     if !dual || list.len() > 2 {
         let detail = "may specify no more than one CIDR for each IP family";
-        errors.invalid(&path, networks.clone(), detail);
+        errors.invalid(path, networks.clone(), detail);
     }
     let mut seen = HashSet::new();
     for (i, network) in list.iter().enumerate() {

@@ -198,7 +198,7 @@ impl<'a> Checker<'a> {
         }
         let modes = path.child("accessModes");
         if items(&spec["accessModes"]).is_empty() {
-            errors.required(&modes, "");
+            errors.required(modes, "");
         }
         access_modes(&spec["accessModes"], &modes, errors);
         if !self.inline {
@@ -309,7 +309,7 @@ impl<'a> Checker<'a> {
             return;
         };
         match class {
-            "" => errors.required(&field, "an empty string is disallowed"),
+            "" => errors.required(field, "an empty string is disallowed"),
             class => errors.check(dns_subdomain, class, &field),
         }
         if !given(&spec["csi"]) {

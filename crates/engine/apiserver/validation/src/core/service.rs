@@ -184,7 +184,7 @@ fn session_affinity(spec: &Value, path: &Path, errors: &mut Errors) {
     let field = path.child("sessionAffinityConfig");
     errors.required_one_of(affinity, &["ClientIP", "None"], &path.child("sessionAffinity"));
     if affinity == "None" && given(config) {
-        errors.forbidden(&field, "must not be set when session affinity is None");
+        errors.forbidden(field, "must not be set when session affinity is None");
     }
     if affinity != "ClientIP" {
         return;
@@ -192,9 +192,9 @@ fn session_affinity(spec: &Value, path: &Path, errors: &mut Errors) {
     let detail = "when session affinity type is ClientIP";
     let client = field.child("clientIP");
     if !given(config) {
-        errors.required(&field, detail);
+        errors.required(field, detail);
     } else if !given(&config["clientIP"]) {
-        errors.required(&client, detail);
+        errors.required(client, detail);
     } else {
         match optional_int(&config["clientIP"]["timeoutSeconds"]) {
             None => errors.required(client.child("timeoutSeconds"), detail),
@@ -213,7 +213,7 @@ fn source_ranges(service: &Value, path: &Path, metadata: &Path, errors: &mut Err
     if !ranges.is_empty() {
         let field = path.child("LoadBalancerSourceRanges");
         if !is_load_balancer(service) {
-            errors.forbidden(&field, ONLY_LOAD_BALANCER);
+            errors.forbidden(field, ONLY_LOAD_BALANCER);
         }
         for (i, range) in ranges.iter().enumerate() {
             errors.check(legacy_cidr, text(range).trim(), &field.index(i));
@@ -221,7 +221,7 @@ fn source_ranges(service: &Value, path: &Path, metadata: &Path, errors: &mut Err
     } else if let Some(value) = optional_text(&service["metadata"]["annotations"][SOURCE_RANGES]) {
         let field = annotations.key(SOURCE_RANGES);
         if !is_load_balancer(service) {
-            errors.forbidden(&field, ONLY_LOAD_BALANCER);
+            errors.forbidden(field, ONLY_LOAD_BALANCER);
         }
         let ranges = value.trim();
         for range in ranges.split(',').filter(|_| !ranges.is_empty()) {
@@ -235,7 +235,7 @@ fn load_balancer_class(service: &Value, path: &Path, errors: &mut Errors) {
     match optional_text(class) {
         None => {}
         Some(class) if is_load_balancer(service) => errors.check(qualified, class, &field),
-        Some(_) => errors.forbidden(&field, ONLY_LOAD_BALANCER),
+        Some(_) => errors.forbidden(field, ONLY_LOAD_BALANCER),
     }
 }
 
@@ -258,7 +258,7 @@ fn external_traffic(service: &Value, path: &Path, errors: &mut Errors) {
     if is_external(service) {
         errors.required_one_of(policy, &["Cluster", "Local"], &field);
     } else if !policy.is_empty() {
-        errors.invalid(&field, policy, "may only be set for externally-accessible services");
+        errors.invalid(field, policy, "may only be set for externally-accessible services");
     }
     let (port, field) = (
         int(&service["spec"]["healthCheckNodePort"]),
@@ -266,12 +266,12 @@ fn external_traffic(service: &Value, path: &Path, errors: &mut Errors) {
     );
     if needs_health_check(service) {
         match port {
-            0 => errors.required(&field, ""),
+            0 => errors.required(field, ""),
             port => errors.all(port_number(port), port, &field),
         }
     } else if port != 0 {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        errors.invalid(&field, port, detail);
+        errors.invalid(field, port, detail);
     }
 }
 

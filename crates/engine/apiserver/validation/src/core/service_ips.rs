@@ -39,13 +39,13 @@ pub(crate) fn related(service: &Value, errors: &mut Errors) {
     match (first, addresses.first()) {
         ("", Some(_)) => {
             let detail = "must be empty when `clusterIP` is not specified";
-            errors.invalid(&field, printed(service, "clusterIPs"), detail);
+            errors.invalid(field, printed(service, "clusterIPs"), detail);
         }
         ("", None) => {}
-        (_, None) => errors.required(&field, ""),
+        (_, None) => errors.required(field, ""),
         (first, Some(of_list)) if first != *of_list => {
             errors.invalid(
-                &field,
+                field,
                 printed(service, "clusterIPs"),
                 "first value must match `clusterIP`",
             );
@@ -160,18 +160,18 @@ pub(crate) fn families_kept(new: &Value, old: &Value, errors: &mut Errors) {
     let (had, has) = (list(old, "ipFamilies"), list(new, "ipFamilies"));
     if had.len() == has.len() {
         for _ in had.iter().zip(&has).filter(|(a, b)| a != b) {
-            errors.invalid(&field, printed(new, "ipFamilies"), "may not change once set");
+            errors.invalid(field, printed(new, "ipFamilies"), "may not change once set");
         }
         return;
     }
     let shrunk = had.len() > has.len();
     if shrunk && items(&new["spec"]["clusterIPs"]).is_empty() {
-        errors.invalid(&field, printed(new, "ipFamilies"), "primary ipFamily can not be unset");
+        errors.invalid(field, printed(new, "ipFamilies"), "primary ipFamily can not be unset");
     }
     if let (Some(a), Some(b)) = (had.first(), has.first())
         && a != b
     {
-        errors.invalid(&field, printed(new, "clusterIPs"), "may not change once set");
+        errors.invalid(field, printed(new, "clusterIPs"), "may not change once set");
     }
     if shrunk && has.len() == 1 {
         single_stack(new, "ipFamily", &path, errors);

@@ -289,7 +289,7 @@ pub(super) fn resource_claims(claims: &Value, path: &Path, errors: &mut Errors) 
         };
         if let Some(detail) = detail {
             let printed = shapes::compact("PodResourceClaim", claim);
-            errors.push(crate::FieldError::invalid_printed(&item, &printed, detail));
+            errors.push(crate::FieldError::invalid_printed(item, &printed, detail));
         }
         for source in sources {
             if let Some(name) = optional_text(&claim[source]) {

@@ -75,7 +75,7 @@ fn handler(handler: &Value, kinds: &[&str], grace: Option<i64>, path: &Path, err
         }
         let path = path.child(kind);
         if handlers > 0 {
-            errors.forbidden(&path, "may not specify more than 1 handler type");
+            errors.forbidden(path, "may not specify more than 1 handler type");
             continue;
         }
         handlers += 1;

@@ -42,13 +42,13 @@ fn changes(new: &Value, old: &Value, errors: &mut Errors) {
     };
     if before != quality_of_service(&new["spec"]) {
         let class = text(&new["status"]["qosClass"]);
-        errors.invalid(&path, class, "Pod QOS Class may not change as a result of resizing");
+        errors.invalid(path, class, "Pod QOS Class may not change as a result of resizing");
     }
     let running = |s: &&Value| given(&s["state"]["running"]);
     if let Some(status) = items(&old["status"]["containerStatuses"]).iter().find(running)
         && !given(&status["resources"])
     {
-        errors.forbidden(&path, "Pod running on node without support for resize");
+        errors.forbidden(path, "Pod running on node without support for resize");
     }
     for (list, all) in [("initContainers", false), ("containers", true)] {
         let path = path.child(list);

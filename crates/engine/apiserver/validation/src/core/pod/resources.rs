@@ -60,13 +60,13 @@ fn requirements(
         match resources["limits"].get(name).map(Quantity::of) {
             Some(limit) if amount != limit && !overcommit => {
                 let detail = format!("must be equal to {name} limit of {}", limit.canonical());
-                errors.invalid(&requests, amount.canonical(), &detail);
+                errors.invalid(requests, amount.canonical(), &detail);
             }
             Some(limit) if amount > limit => {
                 let detail = format!("must be less than or equal to {name} limit of {}", limit.canonical());
-                errors.invalid(&requests, amount.canonical(), &detail);
+                errors.invalid(requests, amount.canonical(), &detail);
             }
-            None if !overcommit => errors.required(&limits, "Limit must be set for non overcommitable resources"),
+            None if !overcommit => errors.required(limits, "Limit must be set for non overcommitable resources"),
             _ => {}
         }
         divisible(name, value, &requests, errors);
@@ -82,11 +82,11 @@ fn claim_names(used: &Value, claims: &[&str], path: &Path, errors: &mut Errors) 
     for (i, claim) in items(used).iter().enumerate() {
         let (name, request, path) = (text(&claim["name"]), text(&claim["request"]), path.index(i));
         if name.is_empty() {
-            errors.required(&path, "");
+            errors.required(path, "");
             continue;
         }
         if names.iter().any(|n| n == name) {
-            errors.duplicate(&path, name);
+            errors.duplicate(path, name);
         } else {
             let mut key = name.to_owned();
             if !request.is_empty() {
@@ -94,13 +94,13 @@ fn claim_names(used: &Value, claims: &[&str], path: &Path, errors: &mut Errors) 
                 key = format!("{name}/{request}");
             }
             if names.contains(&key) {
-                errors.duplicate(&path, key.as_str());
+                errors.duplicate(path, key.as_str());
             } else if request.is_empty() {
                 let overlaps = names
                     .iter()
                     .filter(|n| n.split_once('/').is_some_and(|(c, _)| c == name));
                 for _ in overlaps {
-                    errors.duplicate(&path, name);
+                    errors.duplicate(path, name);
                 }
             }
             names.push(key);

@@ -31,7 +31,7 @@ pub(crate) fn tolerations(tolerations: &Value, path: &Path, errors: &mut Errors)
             errors.check(qualified, key, &path.child("key"));
         } else if operator != "Exists" {
             let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            errors.invalid(&field, operator, detail);
+            errors.invalid(field, operator, detail);
         }
         if given(&toleration["tolerationSeconds"]) && taint_effect != "NoExecute" {
             let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
@@ -41,12 +41,12 @@ pub(crate) fn tolerations(tolerations: &Value, path: &Path, errors: &mut Errors)
             "Equal" | "" => {
                 let wrong = label_value(value);
                 if !wrong.is_empty() {
-                    errors.invalid(&field, value, &wrong.join(";"));
+                    errors.invalid(field, value, &wrong.join(";"));
                 }
             }
             "Exists" if value.is_empty() => {}
-            "Exists" => errors.invalid(&field, value, "value must be empty when `operator` is 'Exists'"),
-            other => errors.not_supported(&field, other, &["Equal", "Exists"]),
+            "Exists" => errors.invalid(field, value, "value must be empty when `operator` is 'Exists'"),
+            other => errors.not_supported(field, other, &["Equal", "Exists"]),
         }
         if !taint_effect.is_empty() {
             effect(taint_effect, &path.child("effect"), errors);
@@ -97,7 +97,7 @@ fn weight(weight: &Value, path: &Path, errors: &mut Errors) {
 pub(crate) fn node_selector(selector: &Value, lenient: bool, path: &Path, errors: &mut Errors) {
     let terms = path.child("nodeSelectorTerms");
     if items(&selector["nodeSelectorTerms"]).is_empty() {
-        errors.required(&terms, "must have at least one node selector term");
+        errors.required(terms, "must have at least one node selector term");
     }
     for (i, term) in items(&selector["nodeSelectorTerms"]).iter().enumerate() {
         node_selector_term(term, lenient, &terms.index(i), errors);
@@ -121,19 +121,19 @@ fn label_requirement(requirement: &Value, lenient: bool, path: &Path, errors: &m
     match text(&requirement["operator"]) {
         "In" | "NotIn" => {
             if values.is_empty() {
-                errors.required(&field, "must be specified when `operator` is 'In' or 'NotIn'");
+                errors.required(field, "must be specified when `operator` is 'In' or 'NotIn'");
             }
         }
         "Exists" | "DoesNotExist" => {
             if !values.is_empty() {
                 let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.forbidden(&field, detail);
+                errors.forbidden(field, detail);
             }
         }
         "Gt" | "Lt" => {
             if values.len() != 1 {
                 let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-                errors.required(&field, detail);
+                errors.required(field, detail);
             }
         }
         other => errors.invalid(path.child("operator"), other, "not a valid selector operator"),
@@ -188,7 +188,7 @@ fn pod_term(term: &Value, lenient: bool, path: &Path, errors: &mut Errors) {
     }
     let (topology, field) = (text(&term["topologyKey"]), path.child("topologyKey"));
     if topology.is_empty() {
-        errors.required(&field, "can not be empty");
+        errors.required(field, "can not be empty");
     }
     errors.check(qualified, topology, &field);
 }
@@ -256,11 +256,11 @@ pub(super) fn spread(constraints: &Value, options: Options, path: &Path, errors:
         if let Some(domains) = optional_int(&constraint["minDomains"]) {
             let field = path.child("minDomains");
             if domains <= 0 {
-                errors.invalid(&field, domains, NOT_POSITIVE);
+                errors.invalid(field, domains, NOT_POSITIVE);
             }
             if action != "DoNotSchedule" {
                 let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
-                errors.invalid(&field, domains, &detail);
+                errors.invalid(field, domains, &detail);
             }
         }
         for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {

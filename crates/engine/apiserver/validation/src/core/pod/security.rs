@@ -72,7 +72,7 @@ pub(super) fn container(context: &Value, host_users: bool, path: &Path, errors: 
         let field = path.child("procMount");
         errors.one_of(mount, &["Default", "Unmasked"], &field);
         if host_users && mount == "Unmasked" {
-            errors.invalid(&field, mount, "`hostUsers` must be false to use `Unmasked`");
+            errors.invalid(field, mount, "`hostUsers` must be false to use `Unmasked`");
         }
     }
     seccomp(&context["seccompProfile"], &path.child("seccompProfile"), errors);
@@ -106,12 +106,12 @@ fn seccomp(profile: &Value, path: &Path, errors: &mut Errors) {
     }
     let field = path.child("localhostProfile");
     match (kind == "Localhost", optional_text(&profile["localhostProfile"])) {
-        (true, None) => errors.required(&field, "must be set when seccomp type is Localhost"),
+        (true, None) => errors.required(field, "must be set when seccomp type is Localhost"),
         (true, Some(target)) => errors.extend(local_descending(target, &field)),
         (false, Some(_)) => {
             let printed = shapes::compact("SeccompProfile", profile);
             let detail = "can only be set when seccomp type is Localhost";
-            errors.push(crate::FieldError::invalid_printed(&field, &printed, detail));
+            errors.push(crate::FieldError::invalid_printed(field, &printed, detail));
         }
         (false, None) => {}
     }
@@ -126,21 +126,21 @@ fn app_armor(profile: &Value, path: &Path, errors: &mut Errors) {
     let unset = "must be set when AppArmor type is Localhost";
     match text(&profile["type"]) {
         "Localhost" => match local {
-            None => errors.required(&field, unset),
+            None => errors.required(field, unset),
             Some(name) => {
                 if name.trim() != name {
-                    errors.invalid(&field, name, "must not be padded with whitespace");
+                    errors.invalid(field, name, "must not be padded with whitespace");
                 } else if name.is_empty() {
-                    errors.required(&field, unset);
+                    errors.required(field, unset);
                 }
                 if name.len() > PROFILE_LENGTH_MAX {
-                    errors.push(crate::FieldError::too_long(&field, PROFILE_LENGTH_MAX));
+                    errors.push(crate::FieldError::too_long(field, PROFILE_LENGTH_MAX));
                 }
             }
         },
         "RuntimeDefault" | "Unconfined" => {
             if let Some(name) = local {
-                errors.invalid(&field, name, "can only be set when AppArmor type is Localhost");
+                errors.invalid(field, name, "can only be set when AppArmor type is Localhost");
             }
         }
         "" => errors.required(path.child("type"), "type is required when appArmorProfile is set"),
@@ -164,20 +164,20 @@ fn sysctls(spec: &Value, options: Options, path: &Path, errors: &mut Errors) {
         let (name, item) = (text(&sysctl["name"]), path.index(i));
         let field = item.child("name");
         if name.is_empty() {
-            errors.required(&field, "");
+            errors.required(field, "");
         } else if !is_sysctl(name) {
             let detail = format!(
                 "must have at most {SYSCTL_LENGTH_MAX} characters and match regex \
                  ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
             );
-            errors.invalid(&field, name, &detail);
+            errors.invalid(field, name, &detail);
         } else if names.contains(&name) {
-            errors.duplicate(&field, name);
+            errors.duplicate(field, name);
         }
         if !options.host_sysctls
             && let Some(detail) = host_sysctl(name, network, ipc)
         {
-            errors.invalid(&field, name, detail);
+            errors.invalid(field, name, detail);
         }
         names.push(name);
     }

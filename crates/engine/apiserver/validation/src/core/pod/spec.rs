@@ -100,13 +100,13 @@ fn dns(spec: &Value, path: &Path, errors: &mut Errors) {
         }
         if items(&config["nameservers"]).is_empty() {
             let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.required(&servers, detail);
+            errors.required(servers, detail);
             return;
         }
     }
     if items(&config["nameservers"]).len() > NAMESERVERS_MAX {
         let detail = format!("must not have more than {NAMESERVERS_MAX} nameservers");
-        errors.invalid(&servers, config["nameservers"].clone(), &detail);
+        errors.invalid(servers, config["nameservers"].clone(), &detail);
     }
     for (i, server) in texts(&config["nameservers"]).enumerate() {
         errors.check(legacy_ip, server, &servers.index(i));
@@ -115,12 +115,12 @@ fn dns(spec: &Value, path: &Path, errors: &mut Errors) {
     let list: Vec<&str> = texts(&config["searches"]).collect();
     if list.len() > SEARCHES_MAX {
         let detail = format!("must not have more than {SEARCHES_MAX} search paths");
-        errors.invalid(&searches, config["searches"].clone(), &detail);
+        errors.invalid(searches, config["searches"].clone(), &detail);
     }
     if list.join(" ").len() > SEARCH_CHARACTERS_MAX {
         let detail =
             format!("must not have more than {SEARCH_CHARACTERS_MAX} characters (including spaces) in the search list");
-        errors.invalid(&searches, config["searches"].clone(), &detail);
+        errors.invalid(searches, config["searches"].clone(), &detail);
     }
     for (i, search) in list.into_iter().enumerate().filter(|(_, search)| *search != ".") {
         let search = search.strip_suffix('.').unwrap_or(search);

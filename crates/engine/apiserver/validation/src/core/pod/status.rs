@@ -121,10 +121,10 @@ fn claims(pod: &Value, path: &Path, errors: &mut Errors) {
         let (item, name) = (path.index(i), text(&status["name"]));
         let field = item.child("name");
         if !known.contains(name) {
-            errors.invalid(&field, name, "must match the name of an entry in `spec.resourceClaims`");
+            errors.invalid(field, name, "must match the name of an entry in `spec.resourceClaims`");
         }
         if !seen.insert(name) {
-            errors.duplicate(&field, name);
+            errors.duplicate(field, name);
         }
         if let Some(claim) = optional_text(&status["resourceClaimName"]) {
             errors.check(dns_subdomain, claim, &field);

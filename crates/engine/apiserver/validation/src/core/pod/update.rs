@@ -71,7 +71,7 @@ fn changes(new: &Value, old: &Value, errors: &mut Errors) {
     if !shapes::same("PodSpec", &kept, &old) {
         let difference = shapes::difference("PodSpec", &old, &kept);
         let detail = format!("pod updates may not change fields other than {CHANGEABLE}\n{difference}");
-        errors.forbidden(&path, &detail);
+        errors.forbidden(path, &detail);
     }
 }
 
@@ -208,7 +208,7 @@ fn node_affinity(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     if added.len() != had.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
         let printed = shapes::compact("[]NodeSelectorTerm", new_terms);
-        errors.push(FieldError::invalid_printed(&field, &printed, detail));
+        errors.push(FieldError::invalid_printed(field, &printed, detail));
         return;
     }
     for (i, (new, old)) in added.iter().zip(had).enumerate() {
@@ -249,12 +249,12 @@ pub(crate) fn ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> 
             match added.iter().rfind(|c| c["name"] == old["name"]) {
                 None => {
                     let detail = format!("existing ephemeral containers {name} may not be removed\n");
-                    errors.forbidden(&path, &detail);
+                    errors.forbidden(path, &detail);
                 }
                 Some(new) if !shapes::same("EphemeralContainer", old, new) => {
                     let difference = shapes::difference("EphemeralContainer", old, new);
                     let detail = format!("existing ephemeral containers {name} may not be changed\n{difference}");
-                    errors.forbidden(&path, &detail);
+                    errors.forbidden(path, &detail);
                 }
                 Some(_) => {}
             }

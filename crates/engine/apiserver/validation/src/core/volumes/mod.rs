@@ -182,7 +182,7 @@ fn ephemeral(volume: &Value, pod: Option<&str>, volume_path: &Path, path: &Path,
     if given(template) {
         claim_template(template, &field, errors);
     } else {
-        errors.required(&field, "");
+        errors.required(field, "");
     }
     let name = text(&volume["name"]);
     let Some(pod) = pod.filter(|_| !name.is_empty()) else {

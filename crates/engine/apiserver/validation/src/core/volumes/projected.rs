@@ -127,10 +127,10 @@ fn some_keys<'a>(source: &'a Value, paths: &mut HashSet<&'a str>, volume: &Path,
 fn token(token: &Value, options: Options, volume: &Path, path: &Path, errors: &mut Errors) {
     let (seconds, field) = (int(&token["expirationSeconds"]), path.child("expirationSeconds"));
     if seconds < TOKEN_SECONDS_MIN {
-        errors.invalid(&field, seconds, "may not specify a duration less than 10 minutes");
+        errors.invalid(field, seconds, "may not specify a duration less than 10 minutes");
     }
     if seconds > TOKEN_SECONDS_MAX {
-        errors.invalid(&field, seconds, "may not specify a duration larger than 2^32 seconds");
+        errors.invalid(field, seconds, "may not specify a duration larger than 2^32 seconds");
     }
     match text(&token["path"]) {
         "" => errors.required(volume.child("path"), ""),
@@ -157,13 +157,13 @@ fn trust_bundle(bundle: &Value, path: &Path, errors: &mut Errors) {
             }
             if given(&bundle["labelSelector"]) {
                 let detail = "labelSelector must be unset if name is specified";
-                errors.invalid(&selector, bundle["labelSelector"].clone(), detail);
+                errors.invalid(selector, bundle["labelSelector"].clone(), detail);
             }
         }
         (None, Some(signer)) => {
             let field = path.child("signerName");
             if signer.is_empty() {
-                errors.required(&field, "must be a valid signer name");
+                errors.required(field, "must be a valid signer name");
             }
             errors.extend(signer_name(signer, &field));
             errors.extend(labels::selector(&bundle["labelSelector"], false, &selector));

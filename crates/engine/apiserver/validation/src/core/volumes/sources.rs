@@ -85,10 +85,8 @@ pub(crate) fn check(kind: &str, of: Source, value: &Value, path: &Path, errors: 
             secret_name(&value["secretRef"], path, errors);
             secret_namespace(&value["secretRef"], of, path, errors);
         }
-        "azureFile" if of.is_persistent() => {
-            if optional_text(&value["secretNamespace"]) == Some("") {
-                errors.required(path.child("secretNamespace"), "");
-            }
+        "azureFile" if of.is_persistent() && optional_text(&value["secretNamespace"]) == Some("") => {
+            errors.required(path.child("secretNamespace"), "");
         }
         "glusterfs" if of.is_persistent() => {
             if let Some(namespace) = optional_text(&value["endpointsNamespace"]) {
@@ -213,7 +211,7 @@ fn iscsi(value: &Value, of: Source, path: &Path, errors: &mut Errors) {
     );
     let (secret, field) = (&value["secretRef"], path.child("secretRef"));
     if (flag(&value["chapAuthDiscovery"]) || flag(&value["chapAuthSession"])) && !given(secret) {
-        errors.required(&field, "");
+        errors.required(field, "");
     }
     if of.is_persistent() && given(secret) && text(&secret["name"]).is_empty() {
         errors.required(field.child("name"), "");
@@ -221,10 +219,10 @@ fn iscsi(value: &Value, of: Source, path: &Path, errors: &mut Errors) {
     if let Some(initiator) = optional_text(&value["initiatorName"]) {
         let field = path.child("initiatorname");
         if !has_initiator_prefix(initiator) {
-            errors.invalid(&field, initiator, prefix_wrong);
+            errors.invalid(field, initiator, prefix_wrong);
         }
         if !is_initiator(initiator) {
-            errors.invalid(&field, initiator, "must be valid format");
+            errors.invalid(field, initiator, "must be valid format");
         }
     }
 }
@@ -274,11 +272,11 @@ fn fibre_channel(value: &Value, path: &Path, errors: &mut Errors) {
     let (targets, ids) = (items(&value["targetWWNs"]), items(&value["wwids"]));
     let field = path.child("targetWWNs");
     if targets.is_empty() && ids.is_empty() {
-        errors.required(&field, "must specify either targetWWNs or wwids, but not both");
+        errors.required(field, "must specify either targetWWNs or wwids, but not both");
     }
     if !targets.is_empty() && !ids.is_empty() {
         let detail = "targetWWNs and wwids can not be specified simultaneously";
-        errors.invalid(&field, value["targetWWNs"].clone(), detail);
+        errors.invalid(field, value["targetWWNs"].clone(), detail);
     }
     if targets.is_empty() {
         return;
@@ -321,10 +319,10 @@ fn azure_disk(value: &Value, path: &Path, errors: &mut Errors) {
     errors.one_of(kind, &["Dedicated", "Managed", "Shared"], &path.child("kind"));
     let (uri, field) = (text(&value["diskURI"]), path.child("diskURI"));
     if kind == "Managed" && !uri.starts_with("/subscriptions/") {
-        errors.not_supported(&field, uri, &[MANAGED]);
+        errors.not_supported(field, uri, &[MANAGED]);
     }
     if kind != "Managed" && !uri.starts_with("https://") {
-        errors.not_supported(&field, uri, &[BLOB]);
+        errors.not_supported(field, uri, &[BLOB]);
     }
 }
 
