@@ -43,7 +43,6 @@ pub(crate) fn conditions(conditions: &Value, path: &Path<'_>) -> Errors {
         let kind = text(&condition["type"]);
         if !seen.insert(kind) {
             errors.push(FieldError::duplicate(at.child("type"), kind));
-        } else {
         }
         errors.extend(crate::labels::check(qualified, kind, &at.child("type")));
         let status = text(&condition["status"]);
