@@ -44,6 +44,7 @@ use serde_json::Value;
 /// What is wrong with a new object, as it is after defaulting.
 pub fn create(group: &str, _version: &str, plural: &str, object: &Value) -> Vec<FieldError> {
     let rules: fn(&Value) -> Vec<FieldError> = match (group, plural) {
+        ("", "bindings") => core::create_binding,
         ("", "configmaps") => core::config::create_config_map,
         ("", "endpoints") => core::endpoints::create,
         ("", "events") => core::event::create,
@@ -123,12 +124,15 @@ pub fn update_subresource(
         ("", "pods", "ephemeralcontainers") => core::pod::update::ephemeral_containers,
         ("", "pods", "resize") => core::pod::resize::update,
         ("", "pods", "status") => core::pod::status::update,
+        ("", "replicationcontrollers", "scale") => core::scale,
         ("", "replicationcontrollers", "status") => core::replication::update_status,
         ("", "resourcequotas", "status") => core::limits::update_quota_status,
+        ("", "serviceaccounts", "token") => core::token,
         ("", "services", "status") => core::service::update_status,
         ("apps", "daemonsets", "status") => apps::daemon_set::update_status,
         ("apps", "deployments", "status") => apps::deployment::update_status,
         ("apps", "replicasets", "status") => core::replication::update_status,
+        ("apps", "deployments" | "replicasets" | "statefulsets", "scale") => core::scale,
         ("apps", "statefulsets", "status") => apps::stateful_set::update_status,
         ("batch", "jobs", "status") => batch::job_status::update,
         _ => match groups::update_subresource(group, plural, subresource) {

@@ -195,7 +195,7 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
         "Path FieldRef?{ObjectFieldSelector} ResourceFieldRef?{ResourceFieldSelector} Mode?",
     ),
     ("FC", "TargetWWNs? Lun? FSType ReadOnly! WWIDs=wwids?"),
-    ("AzureFile", "SecretName ShareName ReadOnly! SecretNamespace?-"),
+    ("AzureFile", "SecretName ShareName ReadOnly!"),
     ("Vsphere", "VolumePath FSType StoragePolicyName StoragePolicyID"),
     (
         "AzureDisk",
@@ -251,7 +251,11 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
          Glusterfs?{PersistentGlusterfs} NFS?{NFS} RBD?{RBD} Quobyte?{Quobyte} ISCSI?{ISCSI} FlexVolume?{FlexVolume} \
          Cinder?{Cinder} CephFS=cephfs?{CephFS} FC?{FC} Flocker?{Flocker} AzureFile?{PersistentAzureFile} \
          VsphereVolume?{Vsphere} AzureDisk?{AzureDisk} PhotonPersistentDisk?{Photon} PortworxVolume?{Portworx} \
-         ScaleIO?{ScaleIO} Local?{Local} StorageOS=storageos?{StorageOS} CSI?{PersistentCSI}",
+         ScaleIO?{ScaleIO} Local?{Local} StorageOS=storageos?{PersistentStorageOS} CSI?{PersistentCSI}",
+    ),
+    (
+        "PersistentStorageOS",
+        "VolumeName VolumeNamespace FSType ReadOnly! SecretRef?{ObjectReference}",
     ),
     (
         "PersistentGlusterfs",

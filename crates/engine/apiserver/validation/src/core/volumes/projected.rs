@@ -7,14 +7,13 @@ use serde_json::Value;
 use super::file_mode;
 use crate::core::pod::env::{VOLUME_FIELDS, field_reference, resource_reference};
 use crate::core::pod::options::Options;
+use crate::core::token_seconds;
 use crate::errors::Errors;
-use crate::get::{given, int, items, optional_text, text};
+use crate::get::{given, items, optional_text, text};
 use crate::scalars::paths::local_non_reserved;
 use crate::scalars::signers::{signer_name, signer_of_bundle, trust_bundle_name};
 use crate::{Path, labels};
 
-const TOKEN_SECONDS_MIN: i64 = 600;
-const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 const CONFLICT: &str = "conflicting duplicate paths";
 
 /// Keys of one ConfigMap or Secret, whose name stands in `name_field`.
@@ -125,13 +124,7 @@ fn some_keys<'a>(source: &'a Value, paths: &mut HashSet<&'a str>, volume: &Path,
 }
 
 fn token(token: &Value, options: Options, volume: &Path, path: &Path, errors: &mut Errors) {
-    let (seconds, field) = (int(&token["expirationSeconds"]), path.child("expirationSeconds"));
-    if seconds < TOKEN_SECONDS_MIN {
-        errors.invalid(field, seconds, "may not specify a duration less than 10 minutes");
-    }
-    if seconds > TOKEN_SECONDS_MAX {
-        errors.invalid(field, seconds, "may not specify a duration larger than 2^32 seconds");
-    }
+    token_seconds(&token["expirationSeconds"], &path.child("expirationSeconds"), errors);
     match text(&token["path"]) {
         "" => errors.required(volume.child("path"), ""),
         _ if options.non_local_token_paths => {}
