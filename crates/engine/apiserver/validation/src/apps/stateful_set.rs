@@ -182,3 +182,40 @@ pub(crate) fn update_status(new: &Value, old: &Value) -> Vec<FieldError> {
         collisions(new, old, &path, errors);
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn set() -> Value {
+        let container = json!({
+            "name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File",
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        });
+        let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        json!({"spec": {
+            "podManagementPolicy": "OrderedReady", "updateStrategy": {"type": "OnDelete"}, "serviceName": "s",
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {
+                "containers": [container], "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
+                "terminationGracePeriodSeconds": 30,
+            }},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
+        }})
+    }
+
+    #[test]
+    fn claims_may_be_mounted() {
+        assert!(create(&set()).is_empty());
+    }
+
+    #[test]
+    fn little_may_change() {
+        let (old, mut new) = (set(), set());
+        new["spec"]["replicas"] = json!(3);
+        assert!(update(&new, &old).is_empty());
+        new["spec"]["serviceName"] = json!("z");
+        assert_eq!(update(&new, &old)[0].field, "spec");
+    }
+}

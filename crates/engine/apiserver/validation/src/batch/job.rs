@@ -326,3 +326,53 @@ fn template_kept(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         errors.push(FieldError::invalid_printed(path, &printed, "field is immutable"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(spec: Value) -> Value {
+        let labels = json!({
+            "controller-uid": "u", "job-name": "j", "batch.kubernetes.io/controller-uid": "u",
+            "batch.kubernetes.io/job-name": "j",
+        });
+        let container =
+            json!({"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"});
+        let mut whole = json!({
+            "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}},
+            "template": {"metadata": {"labels": labels}, "spec": {
+                "containers": [container], "restartPolicy": "Never", "dnsPolicy": "ClusterFirst",
+                "terminationGracePeriodSeconds": 30,
+            }},
+        });
+        if let (Value::Object(whole), Value::Object(spec)) = (&mut whole, spec) {
+            whole.extend(spec);
+        }
+        json!({"metadata": {"name": "j", "uid": "u"}, "spec": whole})
+    }
+
+    fn fields(errors: Vec<FieldError>) -> Vec<String> {
+        errors.into_iter().map(|e| e.field).collect()
+    }
+
+    #[test]
+    fn indexed_jobs_say_how_many() {
+        assert!(create(&job(json!({}))).is_empty());
+        assert_eq!(
+            fields(create(&job(json!({"completionMode": "Indexed"})))),
+            ["spec.completions"]
+        );
+        let many = json!({"completionMode": "Indexed", "completions": 200_000, "backoffLimitPerIndex": 1});
+        assert_eq!(fields(create(&job(many))), ["spec.maxFailedIndexes"]);
+    }
+
+    #[test]
+    fn pods_of_a_suspended_job_may_be_sent_elsewhere() {
+        let (old, mut new) = (job(json!({"suspend": true})), job(json!({"suspend": true})));
+        new["spec"]["template"]["spec"]["nodeSelector"] = json!({"a": "b"});
+        assert!(update(&new, &old).is_empty());
+        let running = job(json!({"suspend": false}));
+        assert_eq!(fields(update(&new, &running)), ["spec.template"]);
+    }
+}

@@ -323,3 +323,44 @@ fn ingress(list: &Value, path: &Path, errors: &mut Errors) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn service(spec: Value) -> Value {
+        let mut whole = json!({
+            "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}], "sessionAffinity": "None", "type": "ClusterIP",
+            "internalTrafficPolicy": "Cluster", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+        });
+        if let (Value::Object(whole), Value::Object(spec)) = (&mut whole, spec) {
+            whole.extend(spec);
+        }
+        json!({"metadata": {"name": "s"}, "spec": whole})
+    }
+
+    fn fields(errors: Vec<FieldError>) -> Vec<String> {
+        errors.into_iter().map(|e| e.field).collect()
+    }
+
+    #[test]
+    fn types_go_with_their_fields() {
+        assert!(create(&service(json!({}))).is_empty());
+        let external = service(json!({"type": "ExternalName", "externalName": "a.b."}));
+        assert_eq!(fields(create(&external)), ["spec.clusterIPs"]);
+        let node_port =
+            service(json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30000}]}));
+        assert_eq!(fields(create(&node_port)), ["spec.ports[0].nodePort"]);
+        let range = service(json!({"loadBalancerSourceRanges": ["x"]}));
+        let expected = ["spec.LoadBalancerSourceRanges", "spec.LoadBalancerSourceRanges[0]"];
+        assert_eq!(fields(create(&range)), expected);
+    }
+
+    #[test]
+    fn addresses_stay() {
+        let moved = service(json!({"clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]}));
+        let errors = update(&moved, &service(json!({})));
+        assert_eq!(fields(errors), ["spec.clusterIPs[0]"]);
+    }
+}

@@ -206,7 +206,8 @@ fn label_keys(keys: &Value, selector: &Value, path: &Path, errors: &mut Errors) 
     }
 }
 
-/// A key of `matchLabelKeys` becomes an expression of the selector, where it may stand only once.
+/// A key of `matchLabelKeys` becomes an expression of the selector, where it may stand only once. Errors stand at the
+/// key's index below `path`.
 fn twice_selected(term: &Value, path: &Path, errors: &mut Errors) {
     let selector = &term["labelSelector"];
     let keys: Vec<&str> = texts(&term["matchLabelKeys"]).collect();
@@ -277,22 +278,59 @@ pub(super) fn spread(constraints: &Value, options: Options, path: &Path, errors:
 }
 
 fn spread_keys(constraint: &Value, path: &Path, errors: &mut Errors) {
-    let keys = items(&constraint["matchLabelKeys"]);
-    if keys.is_empty() {
-        return;
+    label_keys(
+        &constraint["matchLabelKeys"],
+        &constraint["labelSelector"],
+        path,
+        errors,
+    );
+    twice_selected(constraint, path, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(check: impl FnOnce(&mut Errors)) -> Vec<String> {
+        Errors::of(check).into_iter().map(|e| e.field).collect()
     }
-    let selector = &constraint["labelSelector"];
-    if !given(selector) {
-        errors.forbidden(path, "must not be specified when labelSelector is not set");
+
+    #[test]
+    fn keys_may_be_merged_into_the_selector_once() {
+        let merged = json!([{
+            "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["v"],
+            "labelSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "v", "operator": "In", "values": ["1"]}]},
+        }]);
+        let path = Path::Root.child("c");
+        assert!(found(|e| spread(&merged, Options::default(), &path, e)).is_empty());
+        let mut twice = merged;
+        twice[0]["labelSelector"]["matchLabels"]["v"] = json!("1");
+        assert_eq!(
+            found(|e| spread(&twice, Options::default(), &path, e)),
+            ["c[0].matchLabelKeys[0]"]
+        );
     }
-    let by_label = entries(&selector["matchLabels"]).into_iter().map(|(key, _)| key);
-    let by_expression = items(&selector["matchExpressions"]).iter().map(|e| text(&e["key"]));
-    let selected: HashSet<&str> = by_label.chain(by_expression).collect();
-    for (i, key) in keys.iter().enumerate() {
-        let (key, item) = (text(key), path.index(i));
-        errors.check(qualified, key, &item);
-        if selected.contains(key) {
-            errors.invalid(item, key, "exists in both matchLabelKeys and labelSelector");
-        }
+
+    #[test]
+    fn tolerations_have_an_operator_and_an_effect() {
+        let list = json!([{"operator": "Equal", "value": "a"}, {"key": "k", "operator": "Exists", "value": "v", "effect": "X"}]);
+        let path = Path::Root.child("t");
+        let fields = found(|e| tolerations(&list, &path, e));
+        assert_eq!(fields, ["t[0].operator", "t[1].operator", "t[1].effect"]);
+    }
+
+    #[test]
+    fn nodes_are_selected_by_labels_and_by_name() {
+        let selector = json!({"nodeSelectorTerms": [{
+            "matchExpressions": [{"key": "k", "operator": "Gt", "values": ["1", "2"]}],
+            "matchFields": [{"key": "metadata.uid", "operator": "In", "values": ["a"]}],
+        }]});
+        let path = Path::Root.child("s");
+        let expected = [
+            "s.nodeSelectorTerms[0].matchExpressions[0].values",
+            "s.nodeSelectorTerms[0].matchFields[0].key",
+        ];
+        assert_eq!(found(|e| node_selector(&selector, false, &path, e)), expected);
     }
 }

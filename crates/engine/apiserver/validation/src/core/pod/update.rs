@@ -261,3 +261,50 @@ pub(crate) fn ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(spec: Value) -> Value {
+        let mut whole = json!({
+            "containers": [{"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
+            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "terminationGracePeriodSeconds": 30,
+        });
+        if let (Value::Object(whole), Value::Object(spec)) = (&mut whole, spec) {
+            whole.extend(spec);
+        }
+        json!({"metadata": {"name": "p"}, "spec": whole})
+    }
+
+    #[test]
+    fn images_tolerations_and_nearer_deadlines_may_change() {
+        let old = pod(json!({"activeDeadlineSeconds": 9}));
+        let mut new = pod(json!({"activeDeadlineSeconds": 3, "tolerations": [{"key": "k", "operator": "Exists"}]}));
+        new["spec"]["containers"][0]["image"] = json!("other");
+        assert!(update(&new, &old).is_empty());
+        let later = update(&pod(json!({"activeDeadlineSeconds": 10})), &old);
+        assert_eq!(later[0].field, "spec.activeDeadlineSeconds");
+    }
+
+    #[test]
+    fn other_changes_are_told_line_by_line() {
+        let errors = update(&pod(json!({"restartPolicy": "Never"})), &pod(json!({})));
+        assert_eq!(errors.len(), 1);
+        assert!(
+            errors[0]
+                .message
+                .contains("\n- \"RestartPolicy\": \"Always\",\n+ \"RestartPolicy\": \"Never\",\n")
+        );
+    }
+
+    #[test]
+    fn a_gated_pod_may_be_narrowed() {
+        let old = pod(json!({"schedulingGates": [{"name": "g"}], "nodeSelector": {"a": "b"}}));
+        let narrowed = pod(json!({"schedulingGates": [{"name": "g"}], "nodeSelector": {"a": "b", "c": "d"}}));
+        assert!(update(&narrowed, &old).is_empty());
+        let moved = pod(json!({"schedulingGates": [{"name": "g"}], "nodeSelector": {"a": "x"}}));
+        assert_eq!(update(&moved, &old)[0].field, "spec.nodeSelector");
+    }
+}
