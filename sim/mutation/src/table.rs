@@ -40,7 +40,12 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "ignore-epoch",
         what: "a replica takes messages of another epoch's history for its own",
-        caught_by: &["log matching", "liveness", "leader completeness", "state machine safety"],
+        caught_by: &[
+            "log matching",
+            "liveness",
+            "leader completeness",
+            "state machine safety",
+        ],
         cases: &[("recover-after-lost-majority", 0), ("recover-after-lost-majority", 1)],
     },
     Mutation {
