@@ -180,7 +180,7 @@ mod tests {
             let plan = crate::random(seed);
             let text = plan.to_string();
             let lines = text.lines().count();
-            assert_eq!(lines, 5 + plan.machines.len() + plan.steps.len(), "{text}");
+            assert_eq!(lines, 6 + plan.machines.len() + plan.steps.len(), "{text}");
         }
     }
 }

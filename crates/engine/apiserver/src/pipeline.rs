@@ -152,6 +152,9 @@ async fn dispatch(
         stale: Mutex::default(),
         behind: AtomicBool::default(),
     };
+    if let Some(text) = deprecation(&context.resource) {
+        context.warn(text);
+    }
     let answered = match course {
         Course::Applied(applied) => repeat::answer(&context, applied).await,
         Course::Plain | Course::Slots(_) | Course::HalfDone => verb(&context).await,
@@ -159,6 +162,15 @@ async fn dispatch(
     let mut response = answered.unwrap_or_else(|status| error(&status, output.media));
     context.finish(&mut response);
     Ok(response)
+}
+
+/// What users of a deprecated kind are told (upstream's `APILifecycleDeprecated`).
+fn deprecation(resource: &engenho_catalog::Resource) -> Option<&'static str> {
+    match (&*resource.group, &*resource.plural) {
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        _ => None,
+    }
 }
 
 /// A namespaced resource outside a namespace can only be listed and watched; a cluster's has no namespace.

@@ -273,7 +273,6 @@ fn user_info(who: &Identity) -> Value {
 }
 
 fn component_statuses(context: &Context) -> Response<Body> {
-    context.warn("v1 ComponentStatus is deprecated in v1.19+");
     let list = json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": []});
     context.plain(StatusCode::OK, &list)
 }

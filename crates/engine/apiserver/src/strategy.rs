@@ -32,11 +32,7 @@ pub fn default(resource: &Resource, object: &mut Value) {
         defaults::apply(object, &schema);
     }
     normalise::drop_empty_metadata(object);
-    match (&*resource.group, &*resource.plural) {
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => default_binding(object),
-        ("", "secrets") if object["type"].as_str().unwrap_or_default().is_empty() => object["type"] = "Opaque".into(),
-        _ => {}
-    }
+    engenho_defaults::apply(&resource.group, &resource.version, &resource.plural, object);
     // The server's own structures are never empty on the wire where they mean nothing.
     if let Some(map) = object.as_object_mut()
         && resource.subresource("status").is_none()
@@ -48,25 +44,6 @@ pub fn default(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// Users and groups belong to the RBAC group, as does the role that is bound.
-fn default_binding(object: &mut Value) {
-    const GROUP: &str = "rbac.authorization.k8s.io";
-    let empty = |v: &Value| v.as_str().unwrap_or_default().is_empty();
-    if object["roleRef"].is_object() && empty(&object["roleRef"]["apiGroup"]) {
-        object["roleRef"]["apiGroup"] = GROUP.into();
-    }
-    for subject in object
-        .get_mut("subjects")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        if matches!(subject["kind"].as_str(), Some("User" | "Group")) && empty(&subject["apiGroup"]) {
-            subject["apiGroup"] = GROUP.into();
-        }
-    }
-}
-
 /// Prepares a new object: the client's status goes, the server's own initial state comes.
 pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
     if let Some(map) = object.as_object_mut()
@@ -75,7 +52,10 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
         && !is(resource, "", "nodes")
         && !is(resource, "apiregistration.k8s.io", "apiservices")
     {
-        map.remove("status");
+        match initial_status(resource) {
+            Some(status) => drop(map.insert("status".into(), status)),
+            None => drop(map.remove("status")),
+        }
     }
     match kind_of(resource).generation {
         Generation::None => {}
@@ -98,6 +78,33 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
         _ => {}
     }
+}
+
+/// What a new object says of its status before anybody reported one: a structure whose required fields are zero.
+fn initial_status(resource: &Resource) -> Option<Value> {
+    let status = match (&*resource.group, &*resource.plural) {
+        ("", "services") | ("networking.k8s.io", "ingresses") => json!({"loadBalancer": {}}),
+        ("", "replicationcontrollers") | ("apps", "replicasets") => json!({"replicas": 0}),
+        ("apps", "statefulsets") => json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "daemonsets") => json!({
+            "currentNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberReady": 0,
+        }),
+        ("policy", "poddisruptionbudgets") => json!({
+            "disruptionsAllowed": 0,
+            "currentHealthy": 0,
+            "desiredHealthy": 0,
+            "expectedPods": 0,
+        }),
+        ("storage.k8s.io", "volumeattachments") => json!({"attached": false}),
+        // Their controllers begin with what clients then see.
+        ("apiextensions.k8s.io", _) | ("autoscaling", _) => return None,
+        _ if kinds::is_custom(resource) => return None,
+        _ => json!({}),
+    };
+    Some(status)
 }
 
 /// Every Namespace carries its name as a label.

@@ -9,6 +9,7 @@ use revoada_core::formation::Formation;
 use revoada_core::state::{MeshOutcome, MeshRefusal};
 use revoada_core::ticket::Ticket;
 use revoada_core::{MemberId, Role};
+use revoada_mesh::Refusal;
 use tokio::time::Instant;
 
 use super::{Member, Shared};
@@ -189,7 +190,12 @@ impl Member {
     /// This member leaves the cluster; its key is no longer admitted afterwards.
     pub async fn leave(&self) -> Result<(), AdminError> {
         let me = self.shared.me;
-        self.depart(me, MeshCommand::Leave { member: me }).await
+        let mut refused = self.shared.refused.subscribe();
+        tokio::select! {
+            left = self.depart(me, MeshCommand::Leave { member: me }) => left,
+            // Everybody hangs up on who left, and may have done so before the answer was there.
+            Ok(_) = refused.wait_for(|refusal| *refusal == Some(Refusal::Left)) => Ok(()),
+        }
     }
 
     async fn depart(&self, member: MemberId, command: MeshCommand) -> Result<(), AdminError> {

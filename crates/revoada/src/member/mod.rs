@@ -27,7 +27,7 @@ use revoada_core::key::SecretKey;
 use revoada_core::policy::Policy;
 use revoada_core::{ClusterId, MemberId};
 use revoada_log::Disk;
-use revoada_mesh::Mesh;
+use revoada_mesh::{Mesh, Refusal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -166,6 +166,8 @@ pub(crate) struct Shared {
     pub(crate) leader_contact: Mutex<Option<tokio::time::Instant>>,
     pub(crate) sealing: Mutex<bool>,
     pub(crate) recovering: AtomicBool,
+    /// Set once enough others say that this member is none any more.
+    pub(crate) refused: watch::Sender<Option<Refusal>>,
     pub(crate) halted: watch::Sender<Option<String>>,
     pub(crate) reads: read::ReadBatcher,
     pub(crate) api_streams:

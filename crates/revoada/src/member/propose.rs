@@ -182,7 +182,7 @@ impl Shared {
         if let Some(elsewhere) = not_leading(self.me, replica) {
             return elsewhere;
         }
-        if !heard_majority(replica) {
+        if !heard_majority(replica, QUORUM_SILENCE) {
             return Attempt::NoQuorum;
         }
         match tokio::time::timeout(deadline, replica.raft.client_write(Payload(command))).await {
@@ -324,13 +324,13 @@ fn not_leading(me: MemberId, replica: &Replica) -> Option<Attempt> {
     (leader != Some(me)).then_some(Attempt::Elsewhere(leader))
 }
 
-/// Whether a majority answered this leader lately; always true for a single voter.
-pub(crate) fn heard_majority(replica: &Replica) -> bool {
+/// Whether a majority answered this leader within the last `time`; always true for a single voter.
+pub(crate) fn heard_majority(replica: &Replica, time: Duration) -> bool {
     let metrics = replica.raft.metrics().borrow_watched().clone();
     if metrics.membership_config.membership().voter_ids().count() <= 1 {
         return true;
     }
-    metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < QUORUM_SILENCE)
+    metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < time)
 }
 
 /// The answer of a leader that was asked over the mesh.
@@ -483,7 +483,7 @@ impl Consensus for ConsensusHandle {
         let leader = metrics.current_leader;
         let is_leader = leader == Some(self.shared.me);
         let quorum = match leader {
-            Some(_) if is_leader => heard_majority(&replica),
+            Some(_) if is_leader => heard_majority(&replica, QUORUM_SILENCE),
             Some(leader) => !self.shared.is_dead(&leader) && missing.len() * 2 < voters,
             None => false,
         };
@@ -508,10 +508,10 @@ pub(crate) async fn read_index_at(shared: &Shared, replica: &Replica, deadline: 
         Ok(Ok((read, _))) => Ok(read.index()),
         Ok(Err(error)) => match error.forward_to_leader() {
             Some(forward) => Err(Attempt::Elsewhere(forward.leader_id)),
-            None if !heard_majority(replica) => Err(Attempt::NoQuorum),
+            None if !heard_majority(replica, QUORUM_SILENCE) => Err(Attempt::NoQuorum),
             None => Err(Attempt::Again(error.to_string())),
         },
-        Err(_) if !heard_majority(replica) => Err(Attempt::NoQuorum),
+        Err(_) if !heard_majority(replica, QUORUM_SILENCE) => Err(Attempt::NoQuorum),
         Err(_) => Err(Attempt::Again("no majority confirmed in time".into())),
     }
 }

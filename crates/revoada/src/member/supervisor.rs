@@ -80,6 +80,7 @@ pub(super) async fn start(
         leader_contact: Mutex::new(None),
         sealing: Mutex::default(),
         recovering: AtomicBool::new(false),
+        refused: watch::Sender::new(None),
         halted: watch::Sender::new(None),
         reads: super::read::ReadBatcher::default(),
         api_streams: Mutex::default(),
@@ -499,7 +500,10 @@ impl Shared {
     /// Whether no leader has spoken to this replica for a while, nor does it lead itself.
     pub(crate) fn leaderless_for(&self, time: Duration) -> bool {
         if self.leadership.borrow().is_some() {
-            return false;
+            // A leader that hears nobody may have been taken out without hearing of that either.
+            return self
+                .running()
+                .is_some_and(|replica| !super::propose::heard_majority(&replica, time));
         }
         self.leader_contact.lock().is_none_or(|at| at.elapsed() > time)
     }

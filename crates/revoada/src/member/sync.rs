@@ -20,6 +20,9 @@ const LEADERLESS: Duration = Duration::from_millis(1_000);
 /// A replica without a leader for this long asks everyone it knows of, heard of or not.
 const LOST: Duration = Duration::from_secs(10);
 
+/// When for so long nobody answered but those who say that this member is none, they are believed, however few.
+const REFUSED: Duration = Duration::from_secs(30);
+
 /// What an operator must do is said again after this long.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut turn = 0_usize;
     let mut refused_by: BTreeMap<MemberId, Refusal> = BTreeMap::new();
     let mut clock_refused_by: BTreeSet<MemberId> = BTreeSet::new();
+    let mut refused_since: Option<Instant> = None;
     let mut warned: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -45,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if !needs_peer(&shared) {
             continue;
         }
-        let candidates = candidates(&shared);
+        let candidates = candidates(&shared, &refused_by);
         let Some(peer) = candidates.get(turn % candidates.len().max(1)).copied() else {
             continue;
         };
@@ -60,19 +64,22 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     } else {
                         clock_refused_by.remove(&peer);
                     }
-                    match reason.refusal() {
-                        Some(refusal @ (Refusal::Expelled | Refusal::Left)) => refused_by.insert(peer, refusal),
-                        _ => refused_by.remove(&peer),
-                    };
+                    // Who merely isn't reached this time has not taken its word back.
+                    if let Some(refusal @ (Refusal::Expelled | Refusal::Left)) = reason.refusal() {
+                        refused_by.insert(peer, refusal);
+                        refused_since.get_or_insert_with(Instant::now);
+                    }
                     turn = turn.wrapping_add(1);
                 }
                 Ok(Ok(())) => {
                     refused_by.clear();
+                    refused_since = None;
                     clock_refused_by.clear();
                 }
                 // Followed to the end of the turn: this peer at least takes this member for one.
                 Err(_) => {
                     refused_by.remove(&peer);
+                    refused_since = None;
                     clock_refused_by.remove(&peer);
                     turn = turn.wrapping_add(1);
                 }
@@ -87,11 +94,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 "most members refuse this one because of its clock: set this machine's time right, for example with NTP"
             );
         }
-        // One member's word is not enough, as long as there are others to ask.
-        let others = shared.trust.known().members().len().saturating_sub(1);
         if let Some(refusal) = refused_by.values().next()
-            && refused_by.len() * 2 >= others
+            && (refused_since.is_some_and(|since| since.elapsed() > REFUSED)
+                || are_enough(&shared.trust.known(), shared.me, &refused_by))
         {
+            shared.refused.send_replace(Some(*refusal));
             let cluster = shared.cluster.short();
             shared.halt(format!(
                 "this member is not admitted to cluster {cluster} any more: {refusal}; \
@@ -125,8 +132,19 @@ fn needs_peer(shared: &Shared) -> bool {
     shared.running().is_none() || shared.leaderless_for(LEADERLESS)
 }
 
-/// Live replicas first: their picture is the newest.
-fn candidates(shared: &Shared) -> Vec<MemberId> {
+/// Whether so many say that this member is none. One member's word is not enough, as long as there are others to ask;
+/// that of most voters is.
+fn are_enough(known: &Known, me: MemberId, refused_by: &BTreeMap<MemberId, Refusal>) -> bool {
+    let others = known.members().len().saturating_sub(1);
+    let voters = known.config().voters.iter().filter(|voter| **voter != me);
+    let (said, asked) = voters.fold((0, 0), |(said, asked), voter| {
+        (said + usize::from(refused_by.contains_key(voter)), asked + 1)
+    });
+    refused_by.len() * 2 >= others || said * 2 > asked
+}
+
+/// Live replicas first: their picture is the newest. Who says that this member is none comes last.
+fn candidates(shared: &Shared, refused_by: &BTreeMap<MemberId, Refusal>) -> Vec<MemberId> {
     let known = shared.trust.known();
     let replicas = known.replicas();
     let everyone = shared.gossip.everyone();
@@ -139,22 +157,26 @@ fn candidates(shared: &Shared) -> Vec<MemberId> {
             let heard = everyone.get(&id);
             let alive = heard.is_some_and(|heard| heard.liveness.is_alive());
             let replica = heard.is_some_and(|heard| heard.pulse.replica) || replicas.contains(&id);
-            (!(alive && replica), !alive, id)
+            let refused = refused_by.contains_key(&id);
+            (refused, !(alive && replica), !alive, id)
         })
         .collect();
     all.sort();
     // With live replicas known there is no point in waiting for dead ones, nor in following somebody who follows too:
     // members without a replica would go round in circles. Unless they are as lost as this member: those who were
     // expelled together hear each other only.
-    let best = |rank: fn(&(bool, bool, MemberId)) -> bool| all.iter().filter(|found| rank(found)).count();
-    let (replicas, live) = (best(|(other, _, _)| !other), best(|(_, dead, _)| !dead));
+    let best = |rank: fn(&(bool, bool, bool, MemberId)) -> bool| all.iter().filter(|found| rank(found)).count();
+    let (replicas, live) = (
+        best(|(refused, other, _, _)| !refused && !other),
+        best(|(refused, _, dead, _)| !refused && !dead),
+    );
     let lost = shared.running().is_some() && shared.leaderless_for(LOST);
     if !lost && replicas > 0 {
         all.truncate(replicas);
     } else if !lost && live > 0 {
         all.truncate(live);
     }
-    all.into_iter().map(|(_, _, id)| id).collect()
+    all.into_iter().map(|(_, _, _, id)| id).collect()
 }
 
 async fn follow(shared: &Arc<Shared>, peer: MemberId) -> Result<(), FollowError> {
