@@ -76,6 +76,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": times::seconds(now_ms)});
         }
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
+        ("batch", "jobs") => select_own_pods(object),
         _ => {}
     }
 }
@@ -105,6 +106,34 @@ fn initial_status(resource: &Resource) -> Option<Value> {
         _ => json!({}),
     };
     Some(status)
+}
+
+/// A Job selects its pods by its own uid, unless its maker chose a selector.
+fn select_own_pods(job: &mut Value) {
+    let (uid, name) = (object::uid(job).to_owned(), object::name(job).to_owned());
+    let Some(spec) = job.get_mut("spec").filter(|spec| spec.is_object()) else {
+        return;
+    };
+    if spec["manualSelector"] == true || !spec["template"].is_object() {
+        return;
+    }
+    let labels = [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ];
+    for (label, value) in labels {
+        engenho_patch::meta::set_label(&mut spec["template"], label, value);
+    }
+    if spec["selector"].is_null() {
+        spec["selector"] = json!({});
+    }
+    if spec["selector"].is_object()
+        && (spec["selector"]["matchLabels"].is_null() || spec["selector"]["matchLabels"].is_object())
+    {
+        spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid.into();
+    }
 }
 
 /// Every Namespace carries its name as a label.

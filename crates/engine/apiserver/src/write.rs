@@ -10,7 +10,7 @@ use crate::object;
 use crate::options::WriteOptions;
 use crate::status::{FieldError, Status};
 use crate::storage::{Stored, WriteFailure};
-use crate::validate::{immutable, meta};
+use crate::validate::meta;
 use crate::verbs::{create, get::served};
 use crate::{admit, strategy, times};
 
@@ -130,9 +130,11 @@ async fn attempt(
         _ => strategy::set_generation(resource, &mut new, &old),
     }
     let mut errors = meta::validate_update(&new, &old, resource);
-    if plan.subresource.is_empty() {
-        errors.extend(immutable::validate(resource, &new, &old));
-    }
+    let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
+    errors.extend(match plan.subresource {
+        "" => engenho_validation::update(group, version, plural, &new, &old),
+        subresource => engenho_validation::update_subresource(group, version, plural, subresource, &new, &old),
+    });
     if !errors.is_empty() {
         return Err(context.invalid(plan.name, &errors));
     }

@@ -1,6 +1,6 @@
 //! Label selectors: upstream's whole grammar, with its error texts.
 
-use crate::validate::names;
+use engenho_validation::names;
 
 /// How a label must stand to the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

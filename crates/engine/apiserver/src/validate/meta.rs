@@ -1,9 +1,9 @@
 //! Validation of `metadata`, at creation and update (upstream `ValidateObjectMeta` and `ValidateObjectMetaUpdate`).
 
 use engenho_catalog::Resource;
+use engenho_validation::names;
 use serde_json::Value;
 
-use super::names;
 use crate::kinds;
 use crate::object;
 use crate::status::FieldError;

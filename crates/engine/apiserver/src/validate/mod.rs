@@ -1,5 +1,3 @@
-//! Validation that every kind shares; per-kind validation slots in beside it.
+//! Validation that every kind shares; that of each built-in kind is a crate of its own.
 
-pub mod immutable;
 pub mod meta;
-pub mod names;

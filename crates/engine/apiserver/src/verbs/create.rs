@@ -116,7 +116,13 @@ pub(crate) async fn store(
         if resource.group == "certificates.k8s.io" {
             strategy::sign_request(&mut object, &context.identity);
         }
-        let errors = meta::validate(&object, resource);
+        let mut errors = meta::validate(&object, resource);
+        errors.extend(engenho_validation::create(
+            &resource.group,
+            &resource.version,
+            &resource.plural,
+            &object,
+        ));
         if !errors.is_empty() {
             return Err(context.invalid(&name, &errors));
         }
