@@ -5,9 +5,10 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
     "revoada-core",
     "engenho-catalog",
+    "engenho-defaults",
     "engenho-patch",
     "engenho-protobuf",
     "engenho-authz",

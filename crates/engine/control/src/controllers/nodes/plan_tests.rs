@@ -104,7 +104,7 @@ fn a_new_node_is_written_at_once() {
         {"type": "Hostname", "address": "machine"},
     ]);
     assert_eq!(node["status"]["addresses"], expected);
-    let expected = json!({"cpu": "2500m", "memory": "4096Ki", "pods": "110", "ephemeral-storage": "1001"});
+    let expected = json!({"cpu": "2500m", "memory": "4Mi", "pods": "110", "ephemeral-storage": "1001"});
     assert_eq!(
         (&node["status"]["capacity"], &node["status"]["allocatable"]),
         (&expected, &expected)

@@ -3,6 +3,7 @@
 //! Heartbeats are not written: they are in the Node's Lease, which comes from membership. A condition's heartbeat time
 //! is that of its last change.
 
+use engenho_defaults::quantity::canonical;
 use serde_json::{Map, Value, json};
 
 use crate::facts::{NodeFacts, NodeReport};
@@ -65,7 +66,9 @@ fn resources(status: &mut Value, report: &NodeReport) {
     for field in ["capacity", "allocatable"] {
         for (resource, amount, quantity) in &known {
             if *amount > 0 {
-                status[field][*resource] = quantity.as_str().into();
+                // As the server keeps it: what differs only in its form would be written again and again.
+                let kept = canonical(quantity).unwrap_or_else(|| quantity.clone());
+                status[field][*resource] = kept.into();
             }
         }
     }
