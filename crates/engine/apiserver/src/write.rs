@@ -133,7 +133,11 @@ async fn attempt(
     let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
     errors.extend(match plan.subresource {
         "" => engenho_validation::update(group, version, plural, &new, &old),
-        subresource => engenho_validation::update_subresource(group, version, plural, subresource, &new, &old),
+        // The bodies of others are objects of their own, and validated where they are read.
+        subresource @ ("status" | "finalize" | "approval" | "resize" | "ephemeralcontainers") => {
+            engenho_validation::update_subresource(group, version, plural, subresource, &new, &old)
+        }
+        _ => Vec::new(),
     });
     if !errors.is_empty() {
         return Err(context.invalid(plan.name, &errors));
