@@ -127,20 +127,24 @@ mod tests {
     use crate::record::Power;
     use crate::testing::{World, assert_only};
 
+    /// Four voters of three that are wanted, two of which just died.
+    fn half_dead() -> World {
+        let mut world = World::founded();
+        world.formation(3, 0);
+        for n in 1..4 {
+            world.join(n);
+            world.change(n, Role::Worker, Role::Voter);
+        }
+        let at = world.tick();
+        let power = [1, 2].map(|machine| Power { at, machine, up: false });
+        world.record.power.extend(power);
+        world
+    }
+
     #[test]
     fn a_majority_that_was_dead() {
         for (pause_ms, is_ours) in [(NOTICED_MS, true), (100, false)] {
-            let mut world = World::founded();
-            world.formation(3, 0);
-            for n in 1..4 {
-                world.join(n);
-                world.change(n, Role::Worker, Role::Voter);
-            }
-            let at = world.tick();
-            world
-                .record
-                .power
-                .extend([1, 2].map(|machine| Power { at, machine, up: false }));
+            let mut world = half_dead();
             world.pass_ms(pause_ms);
             // Of four two are dead; without the third one of the living only one of three is left.
             world.change(3, Role::Voter, Role::Worker);
@@ -155,17 +159,7 @@ mod tests {
     #[test]
     fn a_majority_that_will_be_missed() {
         for (pause_ms, is_ours) in [(NOTICED_MS, true), (100, false)] {
-            let mut world = World::founded();
-            world.formation(3, 0);
-            for n in 1..4 {
-                world.join(n);
-                world.change(n, Role::Worker, Role::Voter);
-            }
-            let at = world.tick();
-            world
-                .record
-                .power
-                .extend([1, 2].map(|machine| Power { at, machine, up: false }));
+            let mut world = half_dead();
             for n in 0..=(pause_ms / 1_000) {
                 world.commit(vec![("/other", Some(if n % 2 == 0 { "a" } else { "b" }))]);
                 world.pass_ms(1_000);

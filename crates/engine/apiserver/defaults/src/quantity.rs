@@ -24,8 +24,10 @@ const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const NANO: i32 = -9;
 /// The power of ten resource lists are kept in.
 const MILLI: i32 = -3;
-/// More digits than any amount needs.
-const MAX_DIGITS: usize = 30;
+/// More digits than any amount needs; each number of so many can be held.
+const MAX_DIGITS: usize = 38;
+/// More significant digits than this are not read, so that what is written (with up to two zeros more) is readable.
+const MAX_SIGNIFICANT: u128 = 10_u128.pow(36);
 /// Largest power of ten that is read; the smallest is its negative.
 const MAX_EXPONENT: i32 = 1000;
 
@@ -78,7 +80,8 @@ impl Quantity {
             exponent: exponent - i32::try_from(fraction.len()).ok()?,
             format,
         };
-        Some(amount.within_bounds())
+        let amount = amount.within_bounds();
+        (amount.reduced().digits.unsigned_abs() < MAX_SIGNIFICANT).then_some(amount)
     }
 
     /// The amount in a field, which is a text or a number.
@@ -268,6 +271,7 @@ mod tests {
             ("9Ei", "9223372036854775807"),
             ("0.0000000001", "1n"),
             ("1u", "1u"),
+            ("-1000.0000001Ei", "-1152921504722139126460684697600n"),
         ];
         for (text, expected) in table {
             assert_eq!(canonical(text).as_deref(), Some(expected), "{text}");
@@ -290,6 +294,8 @@ mod tests {
             "--1",
             "1K",
             "1e9999999999",
+            "-999999999999.000000001Ei",
+            "100000000000000000000000000000000000001",
         ] {
             assert_eq!(canonical(text), None, "{text}");
         }

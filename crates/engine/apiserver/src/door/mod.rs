@@ -219,26 +219,21 @@ impl Door {
             Target::Unavailable { reason, missing } => Status::no_quorum(&reason, &missing).into_response(),
         }
     }
-}
 
-impl Door {
     /// Asks the local replica; a read that it gives back is asked of the others, and of it again only when they know
     /// no more.
     async fn handle_here(&self, api: ApiServer, mut request: Request<Body>, identity: Identity) -> Response<Body> {
-        let again = (request.method() == Method::GET).then(|| {
-            let mut again = Request::new(body::empty());
-            *again.method_mut() = request.method().clone();
-            *again.uri_mut() = request.uri().clone();
-            *again.headers_mut() = request.headers().clone();
-            again.headers_mut().remove(header::AUTHORIZATION);
-            again
-        });
+        let read = (request.method() == Method::GET).then(|| (request.uri().clone(), request.headers().clone()));
         request.extensions_mut().insert(identity.clone());
         let mut response = api.handle(request).await;
         let gave_back = take_behind(response.headers_mut());
-        let Some(mut again) = again.filter(|_| gave_back) else {
+        let Some((uri, headers)) = read.filter(|_| gave_back) else {
             return response;
         };
+        let mut again = Request::new(body::empty());
+        *again.uri_mut() = uri;
+        *again.headers_mut() = headers;
+        again.headers_mut().remove(header::AUTHORIZATION);
         if let Some(others) = self.deps.router.others() {
             let mut sent = Request::new(body::empty());
             *sent.uri_mut() = again.uri().clone();

@@ -29,7 +29,8 @@ async fn both_dial_at_once_and_keep_one_connection() {
         assert!(a.connected(b.id()) && b.connected(a.id()));
         let again = within("reuse", a.mesh.open(b.id(), StreamClass::Api)).await.unwrap();
         assert_eq!(ask(again, b"xyz").await.unwrap(), b"zyx");
-        assert_eq!(a.mesh.open_connections(), 1);
+        // A dial that the peer's connection overtook may end only now; what it brought goes as well.
+        eventually("still one connection", || a.mesh.open_connections() == 1).await;
         tokio::join!(a.mesh.shutdown(), b.mesh.shutdown());
     }
 }
