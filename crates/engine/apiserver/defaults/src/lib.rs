@@ -16,7 +16,6 @@ mod flow;
 mod image;
 mod networking;
 mod pod;
-pub mod quantity;
 mod rbac;
 mod resources;
 mod service;

@@ -1,12 +1,11 @@
 //! Resource lists: rounding, requests that follow from limits, and what a pod as a whole asks for.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::fields::{Fields, add_missing, is_bare, items, object, text};
-use crate::quantity::{Quantity, in_milli};
+use engenho_quantity::Quantity;
 
 /// The lists of a container's or a claim's `resources`.
 const REQUIREMENTS: [&str; 2] = ["limits", "requests"];
@@ -20,8 +19,12 @@ type Amounts = BTreeMap<String, Quantity>;
 pub fn round(map: &mut Fields, lists: &[&str]) {
     for list in lists {
         for value in object(map, list).into_iter().flat_map(Fields::values_mut) {
-            if let Some(amount) = in_milli(value) {
-                *value = amount.into();
+            let amount = match &*value {
+                Value::Null => Ok(Quantity::ZERO),
+                given => Quantity::read(given),
+            };
+            if let Ok(amount) = amount {
+                *value = amount.in_milli().to_string().into();
             }
         }
     }
@@ -124,25 +127,20 @@ fn amounts(container: &mut Fields, list: &str) -> Amounts {
         .and_then(|resources| object(resources, list))
         .into_iter()
         .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), Quantity::of(value)?)))
+        .filter_map(|(name, value)| Some((name.clone(), Quantity::read(value).ok()?)))
         .collect()
 }
 
 fn add(total: &mut Amounts, more: &Amounts) {
     for (name, amount) in more {
-        let sum = total.get(name).map_or(Some(*amount), |before| before.plus(*amount));
-        if let Some(sum) = sum {
-            total.insert(name.clone(), sum);
-        }
+        let sum = total.get(name).map_or(*amount, |before| before.plus(*amount));
+        total.insert(name.clone(), sum);
     }
 }
 
 fn largest(total: &mut Amounts, other: &Amounts) {
     for (name, amount) in other {
-        let larger = total
-            .get(name)
-            .is_none_or(|before| amount.order(*before) == Some(Ordering::Greater));
-        if larger {
+        if total.get(name).is_none_or(|before| amount > before) {
             total.insert(name.clone(), *amount);
         }
     }

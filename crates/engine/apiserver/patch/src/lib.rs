@@ -11,7 +11,7 @@
 //! | [`managed`] | `FieldManager::{apply, update}`, `FieldSet`, `ignore_timestamps` | server-side apply |
 //! | [`defaults`] | `apply(&mut Value, &S)`, `zero_object(&S) -> Value` | OpenAPI `default` |
 //! | [`prune`] | `unknown_fields(&Value, &S) -> Vec<String>`, `prune(&mut Value, &S) -> Vec<String>` | fieldValidation |
-//! | [`typecheck`] | `check(&Value, &S) -> Result<(), TypeMismatch>` | decode errors |
+//! | [`typecheck`] | `check(&Value, &S) -> Result<(), Mismatch>` | decode errors |
 //! | [`decode`] | `json`, `json_typed(&[u8], &S)`, `json_untyped` `-> Result<Decoded, DecodeError>` | RFC 8259, strict |
 //! | [`meta`] | `name`, `set_resource_version`, ... | ObjectMeta |
 //!
@@ -20,6 +20,7 @@
 pub mod decode;
 pub mod defaults;
 pub mod error;
+mod go_text;
 pub mod json_patch;
 pub mod managed;
 pub mod merge_patch;

@@ -92,6 +92,11 @@ pub trait SchemaNode: Clone {
     /// OpenAPI `format`, if any (`int32`, `date-time`, `byte`...).
     fn format(&self) -> Option<Cow<'_, str>>;
 
+    /// Full name of the definition this place refers to, if it refers to one: `io.k8s.api.core.v1.Container`.
+    fn definition_name(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
     /// The schema of a declared property.
     fn property(&self, name: &str) -> Option<Self>;
 

@@ -149,7 +149,8 @@ async fn both_versions_of_a_kind_show_the_same_object() {
     let w = World::new().await;
     let v1 = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
     let hpa = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
-        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "targetCPUUtilizationPercentage": 60}});
+        "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+        "targetCPUUtilizationPercentage": 60}});
     let (code, made) = w.call("POST", v1, Some(hpa)).await;
     assert_eq!(
         (code, &made["spec"]["targetCPUUtilizationPercentage"]),

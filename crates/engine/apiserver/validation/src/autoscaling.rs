@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use crate::get::{given, int, items, optional_int, optional_text, text};
 use crate::labels::check;
 use crate::names::{dns_label, path_segment};
-use crate::scalars::quantity::Quantity;
 use crate::scalars::timing::NEGATIVE;
 use crate::shared::{self, Errors, group_version, not_negative, one_of};
 use crate::{FieldError, Path};
+use engenho_quantity::Quantity;
 
 const PERIOD_SECONDS_MAX: i64 = 1800;
 const WINDOW_SECONDS_MAX: i64 = 3600;
@@ -276,7 +276,7 @@ fn metric_target(target: &Value, path: &Path<'_>) -> Errors {
         {
             errors.push(FieldError::invalid(
                 path.child(key),
-                quantity.canonical(),
+                quantity.to_string(),
                 "must be positive",
             ));
         }
@@ -323,7 +323,7 @@ fn rules(rules: &Value, path: &Path<'_>) -> Errors {
     {
         errors.push(FieldError::invalid(
             path.child("tolerance"),
-            tolerance.canonical(),
+            tolerance.to_string(),
             NEGATIVE,
         ));
     }

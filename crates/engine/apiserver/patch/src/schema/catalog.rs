@@ -25,6 +25,10 @@ impl SchemaNode for catalog::Schema<'_> {
         catalog::Schema::format(self).map(Cow::Borrowed)
     }
 
+    fn definition_name(&self) -> Option<Cow<'_, str>> {
+        catalog::Schema::definition_name(self).map(Cow::Borrowed)
+    }
+
     fn property(&self, name: &str) -> Option<Self> {
         catalog::Schema::property(self, name)
     }

@@ -7,8 +7,8 @@ use crate::core::resource_names::{is_native, quantity};
 use crate::errors::Errors;
 use crate::get::{entries, given, items, optional_text, same, text};
 use crate::names::{dns_label, dns_subdomain, qualified};
-use crate::scalars::quantity::Quantity;
 use crate::{FieldError, Path, labels, shapes};
+use engenho_quantity::Quantity;
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const NOT_POSITIVE: &str = "must be greater than zero";
@@ -77,7 +77,7 @@ fn storage(amount: &Value, path: &Path, errors: &mut Errors) {
     if !given(amount) {
         errors.required(field, "");
     } else if Quantity::of(amount) <= Quantity::ZERO {
-        errors.invalid(field, Quantity::of(amount).canonical(), NOT_POSITIVE);
+        errors.invalid(field, Quantity::of(amount).to_string(), NOT_POSITIVE);
     } else {
         quantity("storage", amount, &field, errors);
     }

@@ -8,8 +8,8 @@ use super::resource_names::{container_name, is_overcommit_allowed, is_quota, qua
 use crate::errors::Errors;
 use crate::get::{count, entries, given, items, text, texts};
 use crate::names::qualified;
-use crate::scalars::quantity::Quantity;
 use crate::{FieldError, Path, shapes};
+use engenho_quantity::Quantity;
 
 type Amounts<'a> = BTreeMap<&'a str, Quantity>;
 
@@ -88,7 +88,7 @@ fn one_limit(limit: &Value, kind: &str, path: &Path, errors: &mut Errors) {
             && !is_overcommit_allowed(name)
             && default != request
         {
-            let (given_default, given_request) = (default.canonical(), request.canonical());
+            let (given_default, given_request) = (default.to_string(), request.to_string());
             let detail =
                 format!("default value {given_default} must equal to defaultRequest value {given_request} in {name}");
             errors.invalid(path.child("defaultRequest").key(name), given_request, &detail);
@@ -120,7 +120,7 @@ fn ordered(name: &str, [min, max, default, request]: [Option<Quantity>; 4], path
             continue;
         };
         if low > high {
-            let (low, high) = (low.canonical(), high.canonical());
+            let (low, high) = (low.to_string(), high.to_string());
             let detail = format!("{low_name} value {low} is greater than {high_name} value {high}");
             let value = if value_is_first { low } else { high };
             errors.invalid(path.child(field).key(name), value, &detail);
@@ -140,18 +140,17 @@ fn ratios(
         return;
     };
     let field = path.child("maxLimitRequestRatio");
-    let one = 1_000_000_000;
-    if ratio.nanos() < one {
-        let detail = format!("ratio {} is less than 1", ratio.canonical());
-        errors.invalid(field.key(name), ratio.canonical(), &detail);
+    if ratio < Quantity::whole(1) {
+        let detail = format!("ratio {} is less than 1", ratio.to_string());
+        errors.invalid(field.key(name), ratio.to_string(), &detail);
     }
     let (Some(min), Some(max)) = (min, max) else {
         return;
     };
     let most = max.milli_value() as f64 / min.milli_value() as f64;
     if ratio.milli_value() as f64 / 1000.0 > most {
-        let detail = format!("ratio {} is greater than max/min = {most:.6}", ratio.canonical());
-        errors.invalid(field.key(name), ratio.canonical(), &detail);
+        let detail = format!("ratio {} is greater than max/min = {most:.6}", ratio.to_string());
+        errors.invalid(field.key(name), ratio.to_string(), &detail);
     }
 }
 

@@ -10,8 +10,8 @@ use crate::core::volumes::sources::{self, Source};
 use crate::errors::Errors;
 use crate::get::{count, entries, given, items, optional_text, same, text, texts};
 use crate::names::{dns_label, dns_subdomain};
-use crate::scalars::quantity::Quantity;
 use crate::{FieldError, Path, shapes};
+use engenho_quantity::Quantity;
 
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 /// What a volume may be, in the order in which it is looked for: the field, how errors within call it, how the error
@@ -336,7 +336,7 @@ fn capacity(capacity: &Value, path: &Path, errors: &mut Errors) {
         basic_amount(amount, &field, errors);
         let amount = Quantity::of(amount);
         if amount <= Quantity::ZERO {
-            errors.invalid(field, amount.canonical(), "must be greater than zero");
+            errors.invalid(field, amount.to_string(), "must be greater than zero");
         }
     }
 }

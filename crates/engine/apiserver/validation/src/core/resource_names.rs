@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::Path;
 use crate::errors::Errors;
 use crate::names::qualified;
-use crate::scalars::quantity::Quantity;
 use crate::scalars::timing::NEGATIVE;
+use engenho_quantity::Quantity;
 
 const QUOTA: [&str; 19] = [
     "cpu",
@@ -107,10 +107,10 @@ pub(crate) fn quota_name(name: &str, path: &Path, errors: &mut Errors) {
 pub(crate) fn quantity(name: &str, value: &Value, path: &Path, errors: &mut Errors) {
     let amount = Quantity::of(value);
     if amount < Quantity::ZERO {
-        errors.invalid(path, amount.canonical(), NEGATIVE);
+        errors.invalid(path, amount.to_string(), NEGATIVE);
     }
     if (WHOLE.contains(&name) || is_extended(name)) && amount.milli_value() % 1000 != 0 {
-        errors.invalid(path, amount.canonical(), "must be an integer");
+        errors.invalid(path, amount.to_string(), "must be an integer");
     }
 }
 

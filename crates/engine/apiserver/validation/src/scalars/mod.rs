@@ -4,6 +4,5 @@ pub mod addresses;
 pub mod formats;
 pub mod json_syntax;
 pub mod paths;
-pub mod quantity;
 pub mod signers;
 pub mod timing;

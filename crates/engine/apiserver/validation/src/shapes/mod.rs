@@ -6,7 +6,7 @@ mod tables;
 use serde_json::Value;
 
 use crate::get;
-use crate::scalars::quantity::Quantity;
+use engenho_quantity::Quantity;
 use tables::SHAPES;
 
 /// How deep structures nest at most.
@@ -194,7 +194,7 @@ impl Printer {
         if value.is_object() {
             self.map(value, depth, |p, entry| p.amounts(entry, depth + 1));
         } else {
-            let amount = Quantity::of(value).canonical();
+            let amount = Quantity::of(value).to_string();
             self.text.push_str(&Value::from(amount).to_string());
         }
     }

@@ -8,10 +8,10 @@ use crate::get::{given, items, optional_int, same, text, texts};
 use crate::gojson::{self, Shape};
 use crate::labels::{check, has_invalid_value, selector};
 use crate::names::{dns_subdomain, qualified};
-use crate::scalars::quantity::Quantity;
 use crate::scalars::timing::NEGATIVE;
 use crate::shared::{Errors, driver_name, immutable, not_negative, one_of};
 use crate::{FieldError, Path};
+use engenho_quantity::Quantity;
 
 const NODE_ID_BYTES_MAX: usize = 256;
 const FS_GROUP_POLICIES: [&str; 3] = ["File", "None", "ReadWriteOnceWithFSType"];
@@ -180,7 +180,7 @@ fn capacity(object: &Value, lenient: bool) -> Errors {
     if let Ok(quantity) = Quantity::read(&object["capacity"])
         && quantity < Quantity::ZERO
     {
-        errors.push(FieldError::invalid("capacity", quantity.canonical(), NEGATIVE));
+        errors.push(FieldError::invalid("capacity", quantity.to_string(), NEGATIVE));
     }
     errors
 }

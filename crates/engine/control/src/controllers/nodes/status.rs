@@ -3,7 +3,7 @@
 //! Heartbeats are not written: they are in the Node's Lease, which comes from membership. A condition's heartbeat time
 //! is that of its last change.
 
-use engenho_defaults::quantity::canonical;
+use engenho_quantity::canonical;
 use serde_json::{Map, Value, json};
 
 use crate::facts::{NodeFacts, NodeReport};

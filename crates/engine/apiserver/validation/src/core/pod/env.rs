@@ -7,7 +7,7 @@ use crate::errors::Errors;
 use crate::get::{given, items, text};
 use crate::names::{dns_subdomain, qualified};
 use crate::scalars::formats::{config_key, env_name};
-use crate::scalars::quantity::Quantity;
+use engenho_quantity::Quantity;
 
 const ENV_FIELDS: [&str; 9] = [
     "metadata.name",
@@ -178,7 +178,7 @@ fn divisor(resource: &str, huge_pages: bool, divisor: &Value, path: &Path, error
     if amount == Quantity::ZERO {
         return;
     }
-    let amount = amount.canonical();
+    let amount = amount.to_string();
     let bytes = BYTE_DIVISORS.contains(&amount.as_str());
     let kind = match resource {
         "limits.cpu" | "requests.cpu" => {

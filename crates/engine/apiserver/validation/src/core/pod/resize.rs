@@ -7,8 +7,8 @@ use super::containers::is_restarting;
 use super::update::common;
 use crate::errors::Errors;
 use crate::get::{count, entries, given, items, text};
-use crate::scalars::quantity::Quantity;
 use crate::{FieldError, Path, shapes};
+use engenho_quantity::Quantity;
 
 /// A pod with other resources.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<FieldError> {

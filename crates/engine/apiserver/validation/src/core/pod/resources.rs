@@ -9,8 +9,8 @@ use crate::core::resource_names::{
 use crate::errors::Errors;
 use crate::get::{entries, given, items, text};
 use crate::names::dns_label;
-use crate::scalars::quantity::Quantity;
 use crate::{FieldError, Path};
+use engenho_quantity::Quantity;
 
 type NameRule = fn(&str, &Path, &mut Errors);
 
@@ -45,7 +45,7 @@ fn requirements(
     };
     let divisible = |name: &str, value: &Value, list: &Path, errors: &mut Errors| {
         if is_huge_page(name) && !options.indivisible_huge_pages && !is_divisible(name, value) {
-            let amount = Quantity::of(value).canonical();
+            let amount = Quantity::of(value).to_string();
             let detail = format!("{amount} is not positive integer multiple of {name}");
             errors.invalid(list.key(name), amount, &detail);
         }
@@ -59,12 +59,12 @@ fn requirements(
         let (amount, overcommit) = (Quantity::of(value), is_overcommit_allowed(name));
         match resources["limits"].get(name).map(Quantity::of) {
             Some(limit) if amount != limit && !overcommit => {
-                let detail = format!("must be equal to {name} limit of {}", limit.canonical());
-                errors.invalid(requests, amount.canonical(), &detail);
+                let detail = format!("must be equal to {name} limit of {}", limit.to_string());
+                errors.invalid(requests, amount.to_string(), &detail);
             }
             Some(limit) if amount > limit => {
-                let detail = format!("must be less than or equal to {name} limit of {}", limit.canonical());
-                errors.invalid(requests, amount.canonical(), &detail);
+                let detail = format!("must be less than or equal to {name} limit of {}", limit.to_string());
+                errors.invalid(requests, amount.to_string(), &detail);
             }
             None if !overcommit => errors.required(limits, "Limit must be set for non overcommitable resources"),
             _ => {}
@@ -132,7 +132,7 @@ fn is_divisible(name: &str, value: &Value) -> bool {
     let (Some(Ok(size)), amount) = (size, Quantity::of(value)) else {
         return false;
     };
-    size.nanos() > 0 && amount.nanos() % size.nanos() == 0
+    size > Quantity::ZERO && amount.is_multiple_of(size)
 }
 
 /// Whether a container has an amount of huge pages that is no multiple of the page.
@@ -157,9 +157,9 @@ pub(super) fn pod(spec: &Value, claims: &[&str], options: Options, path: &Path, 
     for (name, sum) in requested(spec) {
         let whole = Quantity::of(&resources["requests"][name.as_str()]);
         if sum > whole {
-            let sum = sum.canonical();
+            let sum = sum.to_string();
             let detail = format!("must be greater than or equal to aggregate container requests of {sum}");
-            errors.invalid(requests.key(&name), whole.canonical(), &detail);
+            errors.invalid(requests.key(&name), whole.to_string(), &detail);
         }
     }
     let containers = path.child("containers");
@@ -170,9 +170,9 @@ pub(super) fn pod(spec: &Value, claims: &[&str], options: Options, path: &Path, 
             };
             let limit = Quantity::of(limit);
             if limit > whole {
-                let detail = format!("must be less than or equal to pod limits of {}", whole.canonical());
+                let detail = format!("must be less than or equal to pod limits of {}", whole.to_string());
                 let field = containers.index(i);
-                errors.invalid(field.key(name).child("limits"), limit.canonical(), &detail);
+                errors.invalid(field.key(name).child("limits"), limit.to_string(), &detail);
             }
         }
     }
@@ -257,6 +257,6 @@ mod tests {
                 {"resources": {"requests": {"cpu": "2"}}},
             ],
         });
-        assert_eq!(requested(&spec)[0].1.canonical(), "2500m");
+        assert_eq!(requested(&spec)[0].1.to_string(), "2500m");
     }
 }

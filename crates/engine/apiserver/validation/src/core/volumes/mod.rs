@@ -14,8 +14,8 @@ use crate::core::pod::options::Options;
 use crate::errors::Errors;
 use crate::get::{given, items, optional_text, text};
 use crate::names::{dns_label, dns_subdomain};
-use crate::scalars::quantity::Quantity;
 use crate::{FieldError, Path, labels};
+use engenho_quantity::Quantity;
 use sources::Source;
 
 /// "one kind": upstream's text for two of them.
