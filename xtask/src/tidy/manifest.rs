@@ -5,12 +5,14 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 6] = [
+const PURE: [&str; 8] = [
     "revoada-core",
     "engenho-catalog",
     "engenho-defaults",
     "engenho-patch",
     "engenho-protobuf",
+    "engenho-quantity",
+    "engenho-validation",
     "engenho-authz",
 ];
 

@@ -271,7 +271,13 @@ impl Status {
     /// 422 of an object; `group` and `kind` name its kind.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let gk = GroupResource { group, resource: kind };
-        let texts: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        // The same finding of two checks is two causes, but told once.
+        let mut texts: Vec<String> = Vec::new();
+        for text in errors.iter().map(|e| format!("{}: {}", e.field, e.message)) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let list = if texts.len() == 1 {
             texts[0].clone()
         } else {

@@ -79,6 +79,46 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
         ("batch", "jobs") => select_own_pods(object),
         _ => {}
     }
+    drop_disabled(resource, object, None);
+}
+
+/// Fields of features that are off by default: dropped, unless the object has them already.
+const DISABLED: [(&str, &str, &str); 2] = [
+    ("", "nodes", "/spec/configSource"),
+    (
+        "storage.k8s.io",
+        "csidrivers",
+        "/spec/nodeAllocatableUpdatePeriodSeconds",
+    ),
+];
+
+/// Drops what this version of the API knows and does not take.
+fn drop_disabled(resource: &Resource, new: &mut Value, old: Option<&Value>) {
+    for (_, _, path) in DISABLED.iter().filter(|(group, plural, _)| is(resource, group, plural)) {
+        let used = old
+            .and_then(|old| old.pointer(path))
+            .is_some_and(|value| !value.is_null());
+        if let Some((parent, field)) = path.rsplit_once('/').filter(|_| !used)
+            && let Some(map) = new.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.remove(field);
+        }
+    }
+    if is(resource, "discovery.k8s.io", "endpointslices") {
+        drop_topology(new, old);
+    }
+}
+
+/// The topology of the v1beta1 API: kept as it is as long as the endpoints stay the same.
+fn drop_topology(new: &mut Value, old: Option<&Value>) {
+    if old.is_some_and(|old| old["endpoints"] == new["endpoints"]) {
+        return;
+    }
+    for endpoint in new["endpoints"].as_array_mut().into_iter().flatten() {
+        if let Some(map) = endpoint.as_object_mut() {
+            map.remove("deprecatedTopology");
+        }
+    }
 }
 
 /// What a new object says of its status before anybody reported one: a structure whose required fields are zero.
@@ -160,6 +200,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
         // A grace period only ever shrinks, and only by a deletion.
         new["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"].clone();
     }
+    drop_disabled(resource, new, Some(old));
     set_generation(resource, new, old);
 }
 

@@ -221,12 +221,8 @@ pub(crate) fn check_name(name: &str, object: &Value) -> Result<(), Status> {
 /// The namespace in the body, if there is one, must be the one of the URL.
 pub(crate) fn check_namespace(context: &Context, object: &Value) -> Result<(), Status> {
     let have = object::namespace(object);
-    let want = if context.resource.namespaced {
-        context.info.namespace.as_str()
-    } else {
-        ""
-    };
-    if have.is_empty() || have == want {
+    // One that objects of this kind cannot have is dropped.
+    if !context.resource.namespaced || have.is_empty() || have == context.info.namespace {
         return Ok(());
     }
     Err(Status::bad_request(
@@ -259,29 +255,17 @@ fn check_revision(context: &Context, plan: &Plan<'_>, new: &Value, current: u64)
 /// What the server set stays, where the client leaves it out or may not change it.
 fn carry_over(new: &mut Value, old: &Value) {
     object::remove_meta(new, "selfLink");
-    for field in [
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "deletionGracePeriodSeconds",
-    ] {
-        let missing = match &new["metadata"][field] {
-            Value::Null => true,
-            Value::String(text) => text.is_empty(),
-            Value::Number(number) => field == "generation" && number.as_i64() == Some(0),
-            _ => false,
-        };
-        if missing {
-            match old["metadata"].get(field) {
-                Some(value) => object::set_meta(new, field, value.clone()),
-                None => drop(object::remove_meta(new, field)),
-            }
+    let keep = |new: &mut Value, field: &str| match old["metadata"].get(field) {
+        Some(value) => object::set_meta(new, field, value.clone()),
+        None => drop(object::remove_meta(new, field)),
+    };
+    for field in ["namespace", "uid", "deletionGracePeriodSeconds"] {
+        if matches!(&new["metadata"][field], Value::Null) || new["metadata"][field] == "" {
+            keep(new, field);
         }
     }
-    match old["metadata"].get("deletionTimestamp") {
-        Some(value) => object::set_meta(new, "deletionTimestamp", value.clone()),
-        None => drop(object::remove_meta(new, "deletionTimestamp")),
+    for field in ["creationTimestamp", "generation", "deletionTimestamp"] {
+        keep(new, field);
     }
     if old["metadata"].get("deletionGracePeriodSeconds").is_none() {
         object::remove_meta(new, "deletionGracePeriodSeconds");

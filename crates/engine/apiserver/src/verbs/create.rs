@@ -69,6 +69,8 @@ pub(crate) async fn store(
     check_namespace(context, &object)?;
     if resource.namespaced {
         object::set_meta(&mut object, "namespace", context.info.namespace.as_str());
+    } else {
+        object::remove_meta(&mut object, "namespace");
     }
     if checks_revision && !object::resource_version(&object).is_empty() {
         return Err(Status::untyped(

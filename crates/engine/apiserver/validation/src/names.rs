@@ -227,7 +227,8 @@ pub fn check_of(group: &str, resource: &str) -> NameCheck {
         ("", "services") => dns_1035_label,
         ("batch", "cronjobs") => cron_job,
         ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _)
-        | ("certificates.k8s.io", "certificatesigningrequests") => path_segment,
+        | ("certificates.k8s.io", "certificatesigningrequests")
+        | ("", "events") => path_segment,
         ("networking.k8s.io", "ipaddresses") => ip_address,
         _ => dns_subdomain,
     }

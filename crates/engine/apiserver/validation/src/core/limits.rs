@@ -141,7 +141,7 @@ fn ratios(
     };
     let field = path.child("maxLimitRequestRatio");
     if ratio < Quantity::whole(1) {
-        let detail = format!("ratio {} is less than 1", ratio.to_string());
+        let detail = format!("ratio {ratio} is less than 1");
         errors.invalid(field.key(name), ratio.to_string(), &detail);
     }
     let (Some(min), Some(max)) = (min, max) else {
@@ -149,7 +149,7 @@ fn ratios(
     };
     let most = max.milli_value() as f64 / min.milli_value() as f64;
     if ratio.milli_value() as f64 / 1000.0 > most {
-        let detail = format!("ratio {} is greater than max/min = {most:.6}", ratio.to_string());
+        let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");
         errors.invalid(field.key(name), ratio.to_string(), &detail);
     }
 }

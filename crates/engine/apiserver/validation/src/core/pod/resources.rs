@@ -59,11 +59,11 @@ fn requirements(
         let (amount, overcommit) = (Quantity::of(value), is_overcommit_allowed(name));
         match resources["limits"].get(name).map(Quantity::of) {
             Some(limit) if amount != limit && !overcommit => {
-                let detail = format!("must be equal to {name} limit of {}", limit.to_string());
+                let detail = format!("must be equal to {name} limit of {limit}");
                 errors.invalid(requests, amount.to_string(), &detail);
             }
             Some(limit) if amount > limit => {
-                let detail = format!("must be less than or equal to {name} limit of {}", limit.to_string());
+                let detail = format!("must be less than or equal to {name} limit of {limit}");
                 errors.invalid(requests, amount.to_string(), &detail);
             }
             None if !overcommit => errors.required(limits, "Limit must be set for non overcommitable resources"),
@@ -170,7 +170,7 @@ pub(super) fn pod(spec: &Value, claims: &[&str], options: Options, path: &Path, 
             };
             let limit = Quantity::of(limit);
             if limit > whole {
-                let detail = format!("must be less than or equal to pod limits of {}", whole.to_string());
+                let detail = format!("must be less than or equal to pod limits of {whole}");
                 let field = containers.index(i);
                 errors.invalid(field.key(name).child("limits"), limit.to_string(), &detail);
             }
