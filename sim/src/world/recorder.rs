@@ -208,7 +208,9 @@ impl Recording {
                 keys.dedup();
                 keys
             }
-            Ok(StoreCommand::LeaseRevoke { id }) => self.store.lease_keys(id).unwrap_or_default(),
+            Ok(StoreCommand::LeaseRevoke { id } | StoreCommand::LeaseExpire { id, .. }) => {
+                self.store.lease_keys(id).unwrap_or_default()
+            }
             _ => Vec::new(),
         }
     }
@@ -224,7 +226,9 @@ impl Application for Recording {
     fn apply(&self, at: LogPosition, payload: &[u8]) -> Bytes {
         let keys = self.keys(payload);
         let ends = match StoreCommand::decode(payload) {
-            Ok(StoreCommand::LeaseRevoke { id }) => self.store.lease_keys(id).map(|_| id),
+            Ok(StoreCommand::LeaseRevoke { id } | StoreCommand::LeaseExpire { id, .. }) => {
+                self.store.lease_keys(id).map(|_| id)
+            }
             _ => None,
         };
         let before: Vec<bool> = keys.iter().map(|key| self.store.get(key).is_some()).collect();
@@ -258,7 +262,7 @@ impl Application for Recording {
             }
         }
         let stamp = self.recorder.stamp();
-        if let Some(id) = ends {
+        if let Some(id) = ends.filter(|id| self.store.lease_keys(*id).is_none()) {
             self.recorder.lease_ended(id, stamp);
         }
         let payload = *blake3::hash(payload).as_bytes();

@@ -8,6 +8,7 @@ use revoada_core::command::RequestId;
 use revoada_core::consensus::{Applied, Consensus, ProposeError, ReadError};
 
 use crate::command::{DecodeError, StoreCommand, Txn};
+use crate::lease::LeaseInfo;
 use crate::response::{StoreError, StoreResponse, TxnResponse, decode_response};
 use crate::store::Store;
 
@@ -183,6 +184,21 @@ impl StoreClient {
         }
     }
 
+    /// Ends a lease whose time is over and deletes its keys; gives their number. A lease that was kept since is left.
+    pub async fn lease_expire(
+        &self,
+        lease: &LeaseInfo,
+        fence: Option<u64>,
+        deadline: Duration,
+    ) -> Result<u64, WriteError> {
+        let (id, renewals) = (lease.id, lease.renewals);
+        let command = StoreCommand::LeaseExpire { id, renewals };
+        match self.propose(&command, fence, deadline).await? {
+            StoreResponse::LeaseRevoke { deleted, .. } => Ok(deleted),
+            _ => Err(WriteError::Mismatch),
+        }
+    }
+
     /// Lets a lease's time begin anew; gives it in seconds.
     pub async fn lease_keep_alive(&self, id: i64, deadline: Duration) -> Result<i64, WriteError> {
         match self
@@ -329,6 +345,22 @@ mod tests {
         };
         assert_eq!(refused(vec![Op::put("a", "x"), future]).await, error);
         assert_eq!(client.store.revision(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_kept_does_not_end() {
+        let client = testing::client();
+        let id = client.lease_grant(0, 60, SECOND).await.unwrap();
+        let seen = client.store.leases()[0];
+        client.lease_keep_alive(id, SECOND).await.unwrap();
+        let renewed = StoreError::LeaseRenewed { id };
+        assert_eq!(client.lease_expire(&seen, None, SECOND).await, Err(renewed.clone().into()));
+        client.lease_revoke(id, None, SECOND).await.unwrap();
+        client.lease_grant(id, 60, SECOND).await.unwrap();
+        assert_eq!(client.lease_expire(&seen, None, SECOND).await, Err(renewed.into()));
+        let seen = client.store.leases()[0];
+        assert_eq!(client.lease_expire(&seen, None, SECOND).await, Ok(0));
+        assert!(client.store.leases().is_empty());
     }
 
     #[tokio::test]

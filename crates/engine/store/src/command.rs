@@ -46,6 +46,13 @@ pub enum StoreCommand {
         /// The lease.
         id: i64,
     },
+    /// End a lease and delete its keys because its time is over, unless it was kept after that was found.
+    LeaseExpire {
+        /// The lease.
+        id: i64,
+        /// Its renewals when its time ran out.
+        renewals: u64,
+    },
 }
 
 /// Guarded changes: if all `compares` hold `success` is done, else `failure`.
@@ -388,6 +395,7 @@ mod tests {
             1 => any::<u64>().prop_map(|revision| StoreCommand::Compact { revision }),
             1 => any::<(i64, i64)>().prop_map(|(id, ttl_s)| StoreCommand::LeaseGrant { id, ttl_s }),
             1 => any::<i64>().prop_map(|id| StoreCommand::LeaseRevoke { id }),
+            1 => any::<(i64, u64)>().prop_map(|(id, renewals)| StoreCommand::LeaseExpire { id, renewals }),
         ]
     }
 

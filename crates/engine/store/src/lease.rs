@@ -10,7 +10,7 @@ pub struct LeaseInfo {
     pub id: i64,
     /// Time to live in seconds, from the grant or the last keep-alive.
     pub ttl_s: i64,
-    /// Grows with each keep-alive.
+    /// Grows with each keep-alive. No two leases have the same id and number, nor has one lease at two times.
     pub renewals: u64,
     /// Number of attached keys.
     pub keys: usize,
@@ -32,7 +32,7 @@ pub struct LeaseClock {
 impl LeaseClock {
     /// Takes note of `leases` and gives those whose time is over at `now`, a monotonic time since any origin.
     /// A lease is counted from the first call that sees it, so call this about every second.
-    pub fn expired(&mut self, now: Duration, leases: &[LeaseInfo]) -> Vec<i64> {
+    pub fn expired(&mut self, now: Duration, leases: &[LeaseInfo]) -> Vec<LeaseInfo> {
         let mut running = BTreeMap::new();
         let mut expired = Vec::new();
         for lease in leases {
@@ -54,7 +54,7 @@ impl LeaseClock {
                 ends: now.saturating_add(Duration::from_secs(lease.ttl_s.max(0).unsigned_abs())),
             });
             if begun.ends <= now {
-                expired.push(lease.id);
+                expired.push(*lease);
             }
             running.insert(lease.id, begun);
         }
@@ -89,7 +89,7 @@ mod tests {
         assert!(clock.expired(at(109), &[lease(1)]).is_empty());
         assert!(clock.expired(at(110), &[lease(2)]).is_empty());
         assert_eq!(clock.remaining(at(115), 7), Some(at(5)));
-        assert_eq!(clock.expired(at(120), &[lease(2)]), [7]);
+        assert_eq!(clock.expired(at(120), &[lease(2)]), [lease(2)]);
         assert!(clock.expired(at(121), &[]).is_empty());
         assert_eq!(clock.remaining(at(121), 7), None);
     }

@@ -173,6 +173,12 @@ pub enum StoreError {
         /// What the disk or its format says.
         reason: String,
     },
+    /// The lease was kept after its time was found to be over.
+    #[error("the lease {id} was kept meanwhile")]
+    LeaseRenewed {
+        /// The lease.
+        id: i64,
+    },
 }
 
 /// The bytes of an answer.

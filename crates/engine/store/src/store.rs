@@ -403,7 +403,8 @@ impl Store {
             StoreCommand::Txn(txn) => self.transact(txn),
             StoreCommand::Compact { revision } => self.compact(*revision),
             StoreCommand::LeaseGrant { id, ttl_s } => self.lease_grant(at, *id, *ttl_s),
-            StoreCommand::LeaseRevoke { id } => self.lease_revoke(*id),
+            StoreCommand::LeaseRevoke { id } => self.lease_end(*id, None),
+            StoreCommand::LeaseExpire { id, renewals } => self.lease_end(*id, Some(*renewals)),
             StoreCommand::LeaseKeepAlive { id } => {
                 let mut state = self.state.write();
                 let revision = state.revision;
@@ -486,7 +487,8 @@ impl Store {
             chosen,
             Lease {
                 ttl_s,
-                renewals: 1,
+                // No lease of this id ever had as many: each grant and each keep-alive is an entry of its own.
+                renewals: at.index,
                 keys: Default::default(),
             },
         );
@@ -497,9 +499,13 @@ impl Store {
         })
     }
 
-    fn lease_revoke(&self, id: i64) -> Result<StoreResponse, StoreError> {
+    /// Ends a lease; with `renewals`, only if it has just those.
+    fn lease_end(&self, id: i64, renewals: Option<u64>) -> Result<StoreResponse, StoreError> {
         let state = self.state.upgradable_read();
         let lease = state.leases.get(&id).ok_or(StoreError::LeaseNotFound { id })?;
+        if renewals.is_some_and(|renewals| renewals != lease.renewals) {
+            return Err(StoreError::LeaseRenewed { id });
+        }
         let events = txn::delete_keys(&state, lease.keys.iter().cloned());
         self.record(&events);
         let mut state = RwLockUpgradableReadGuard::upgrade(state);

@@ -40,10 +40,10 @@ impl Controller for Leases {
 
     async fn reconcile(&mut self) -> Result<Next, ControlError> {
         let leases = self.store.store.leases();
-        for id in self.clock.expired(self.begun.elapsed(), &leases) {
-            match self.store.lease_revoke(id, Some(self.term), DEADLINE).await {
-                Ok(keys) => tracing::debug!(lease = id, keys, "a lease ended"),
-                Err(WriteError::Store(StoreError::LeaseNotFound { .. })) => {}
+        for lease in self.clock.expired(self.begun.elapsed(), &leases) {
+            match self.store.lease_expire(&lease, Some(self.term), DEADLINE).await {
+                Ok(keys) => tracing::debug!(lease = lease.id, keys, "a lease ended"),
+                Err(WriteError::Store(StoreError::LeaseNotFound { .. } | StoreError::LeaseRenewed { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
         }
