@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::authorizer::{EscalationError, RbacWrite};
 use crate::context::{Context, parse_stored};
 use crate::status::{Cause, GroupResource, Status};
-use crate::storage::Guard;
+use crate::storage::Along;
 
 /// Namespaces that cannot be deleted.
 pub(crate) const IMMORTAL_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
@@ -15,11 +15,12 @@ const NAMESPACES: GroupResource<'static> = GroupResource {
     resource: "namespaces",
 };
 
-/// Checks that an object may be created in the request's namespace, and gives the guard under which that stays true.
-pub(crate) fn create(context: &Context, name: &str) -> Result<Option<Guard>, Status> {
+/// Checks that an object may be created in the request's namespace, and gives the condition under which that stays true.
+pub(crate) fn create(context: &Context, name: &str) -> Result<Along, Status> {
     let namespace = &context.info.namespace;
+    let mut along = Along::default();
     if !context.resource.namespaced {
-        return Ok(None);
+        return Ok(along);
     }
     let key = format!("/registry/core/namespaces/{namespace}");
     let Some(stored) = context.storage().get(&key)? else {
@@ -35,10 +36,8 @@ pub(crate) fn create(context: &Context, name: &str) -> Result<Option<Guard>, Sta
         };
         return Err(Status::forbidden(context.gr(), name, &text).with_causes(vec![cause]));
     }
-    Ok(Some(Guard {
-        key,
-        revision: stored.revision,
-    }))
+    along.guard(key, stored.revision);
+    Ok(along)
 }
 
 /// Refuses a role or binding that would give its writer rights.

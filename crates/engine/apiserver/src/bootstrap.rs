@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::object::{self, Encoded};
 use crate::server::ApiServer;
 use crate::status::Status;
-use crate::{convert, fields, random, times};
+use crate::{convert, fields, random, services, times};
 
 /// Field manager of what the server itself writes.
 const MANAGER: &str = "kube-apiserver";
@@ -72,7 +72,7 @@ pub async fn bootstrap(api: &ApiServer, fence: Option<u64>) -> Result<usize, Sta
             );
         }
     }
-    Ok(created)
+    Ok(created + services::claim_all(api, fence).await?)
 }
 
 /// What a server sets at creation.

@@ -40,6 +40,7 @@ mod scale;
 pub mod seal;
 mod selector;
 pub mod server;
+mod services;
 pub mod status;
 pub mod storage;
 mod strategy;

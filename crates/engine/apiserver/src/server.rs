@@ -26,6 +26,7 @@ use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::seal::SealPolicy;
+use crate::services::Range;
 use crate::storage::{MemberName, Storage};
 
 /// Settings of the API server.
@@ -98,6 +99,8 @@ pub(crate) struct Inner {
     pub watches: Arc<Semaphore>,
     pub drain: CancellationToken,
     pub documents: Documents,
+    /// The ranges of cluster IPs.
+    pub service_ranges: Vec<Range>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -120,6 +123,7 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(deps.options.watches_max)),
             drain: CancellationToken::new(),
             documents: Documents::default(),
+            service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             catalog: RwLock::new(Arc::new(Catalog::builtin().clone())),
             deps,
         };

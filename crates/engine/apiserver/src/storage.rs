@@ -44,13 +44,50 @@ pub enum Freshness {
     Unconfirmed(String),
 }
 
-/// A key that must still be at a revision when something else is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// The key.
-    pub key: String,
-    /// Its revision.
-    pub revision: u64,
+/// What goes along with the write of an object, in one transaction with it: conditions, and changes of other keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Along {
+    compares: Vec<Compare>,
+    ops: Vec<Op>,
+}
+
+impl Along {
+    /// A key must still be at a revision.
+    pub fn guard(&mut self, key: String, revision: u64) {
+        self.compares.push(Compare::mod_revision(key, revision));
+    }
+
+    /// A key that must not be there yet is written.
+    pub fn create(&mut self, op: Op, key: String) {
+        self.guard(key, 0);
+        self.ops.push(op);
+    }
+
+    /// A key that must still be at a revision is deleted.
+    pub fn delete(&mut self, key: String, revision: u64) {
+        self.guard(key.clone(), revision);
+        self.ops.push(Op::delete(key));
+    }
+
+    /// Whether nothing goes along.
+    pub fn is_empty(&self) -> bool {
+        self.compares.is_empty() && self.ops.is_empty()
+    }
+
+    /// All of it by itself.
+    pub fn into_txn(self) -> Txn {
+        Txn {
+            compares: self.compares,
+            success: self.ops,
+            failure: Vec::new(),
+        }
+    }
+
+    /// Both together.
+    pub fn and(&mut self, other: Self) {
+        self.compares.extend(other.compares);
+        self.ops.extend(other.ops);
+    }
 }
 
 /// Why a write did nothing.
@@ -58,7 +95,7 @@ pub struct Guard {
 pub enum WriteFailure {
     /// The key isn't as expected: what it is now, if it is.
     Conflict(Option<Stored>),
-    /// The guard doesn't hold.
+    /// A condition on another key doesn't hold.
     Guarded,
     /// Anything else.
     Status(Status),
@@ -258,7 +295,8 @@ impl Storage {
         Ok(object::splice(&plain, offset, revision))
     }
 
-    fn put(&self, resource: &Resource, key: &str, encoded: &Encoded) -> Result<Op, Status> {
+    /// The operation that writes an object.
+    pub fn put(&self, resource: &Resource, key: &str, encoded: &Encoded) -> Result<Op, Status> {
         if !self.is_sealed(resource) {
             return Ok(Op::put_spliced(key.to_owned(), encoded.bytes.clone(), encoded.splice));
         }
@@ -281,7 +319,7 @@ impl Storage {
         key: &str,
         encoded: &Encoded,
         expected: u64,
-        guard: Option<Guard>,
+        along: Along,
     ) -> Result<u64, WriteFailure> {
         let mut ops = vec![self.put(resource, key, encoded).map_err(WriteFailure::Status)?];
         if expected == 0 && matches!(self.writes, Writes::InSlots(_)) {
@@ -291,15 +329,16 @@ impl Storage {
                 ..RangeRequest::new(KeyRange::key(key.to_owned()))
             }));
         }
-        self.change(key, ops, expected, guard).await
+        self.change(key, ops, expected, along).await
     }
 
     /// Deletes an object whose key must be at revision `expected`.
-    pub async fn delete(&self, key: &str, expected: u64) -> Result<u64, WriteFailure> {
+    pub async fn delete(&self, key: &str, expected: u64, along: Along) -> Result<u64, WriteFailure> {
         if let Writes::Replayed(revision) = self.writes {
             return Ok(revision);
         }
-        self.change(key, vec![Op::delete(key.to_owned())], expected, None).await
+        self.change(key, vec![Op::delete(key.to_owned())], expected, along)
+            .await
     }
 
     /// The operations that write several new objects at once, and the conditions under which they may.
@@ -320,9 +359,10 @@ impl Storage {
             .map_err(|e| self.write_status(e))
     }
 
-    async fn change(&self, key: &str, ops: Vec<Op>, expected: u64, guard: Option<Guard>) -> Result<u64, WriteFailure> {
+    async fn change(&self, key: &str, mut ops: Vec<Op>, expected: u64, along: Along) -> Result<u64, WriteFailure> {
         let mut compares = vec![Compare::mod_revision(key.to_owned(), expected)];
-        compares.extend(guard.map(|g| Compare::mod_revision(g.key, g.revision)));
+        compares.extend(along.compares);
+        ops.extend(along.ops);
         let txn = Txn {
             compares,
             success: ops,

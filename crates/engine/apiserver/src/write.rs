@@ -9,10 +9,10 @@ use crate::kinds::kind_of;
 use crate::object;
 use crate::options::WriteOptions;
 use crate::status::{FieldError, Status};
-use crate::storage::{Stored, WriteFailure};
+use crate::storage::{Along, Stored, WriteFailure};
 use crate::validate::meta;
 use crate::verbs::{create, get::served};
-use crate::{admit, strategy, times};
+use crate::{admit, services, strategy, times};
 
 /// How often a write is tried again when somebody else was faster.
 const CONFLICTS_MAX: usize = 8;
@@ -51,6 +51,8 @@ impl<'a> Plan<'a> {
 enum Attempt {
     Done(StatusCode, Value),
     Conflict(Option<Stored>),
+    /// What it depends on has changed.
+    Overtaken,
 }
 
 /// Replaces an object by what `make` makes of the present one (`None`: it isn't there and may be created).
@@ -75,19 +77,18 @@ pub(crate) async fn run(
                 fresh = true;
                 current = now;
             }
+            Ok(Attempt::Overtaken) => {
+                conflicts += 1;
+                if conflicts > CONFLICTS_MAX {
+                    return Err(Status::unavailable("what the object depends on changes too often"));
+                }
+                fresh = true;
+                current = newest(context, &key).await?;
+            }
             // This replica may be behind: an error counts only when it is up to date.
             Err(status) if !fresh && (400..500).contains(&status.code) => {
-                context
-                    .storage()
-                    .linearize()
-                    .await
-                    .map_err(|e| context.storage().read_status(&e))?;
                 fresh = true;
-                let now = context.storage().get(&key)?;
-                if now == current {
-                    return Err(status);
-                }
-                current = now;
+                current = newest(context, &key).await?;
             }
             Err(status) => return Err(status),
         }
@@ -122,6 +123,10 @@ async fn attempt(
     check_identity(context, plan, &new, &old)?;
     check_revision(context, plan, &new, current.revision)?;
     carry_over(&mut new, &old);
+    let mut along = Along::default();
+    if services::concerns(context) && plan.subresource.is_empty() {
+        along.and(services::update(context, &mut new, &old)?);
+    }
     match plan.subresource {
         "" => strategy::prepare_update(resource, &mut new, &old),
         "status" => strategy::prepare_status_update(resource, &mut new, &old),
@@ -152,7 +157,8 @@ async fn attempt(
         return Ok(Attempt::Done(StatusCode::OK, new));
     }
     if is_finished(context, &new) {
-        return match context.storage().delete(key, current.revision).await {
+        along.and(last(context, &old)?);
+        return match context.storage().delete(key, current.revision, along).await {
             Ok(_) => Ok(Attempt::Done(StatusCode::OK, new)),
             Err(failure) => failed(failure),
         };
@@ -162,7 +168,7 @@ async fn attempt(
     let encoded = object::encode(&stored_form, kind, &api_version);
     match context
         .storage()
-        .write(resource, key, &encoded, current.revision, None)
+        .write(resource, key, &encoded, current.revision, along)
         .await
     {
         Ok(revision) => {
@@ -173,11 +179,27 @@ async fn attempt(
     }
 }
 
+/// The object as of now.
+pub(crate) async fn newest(context: &Context, key: &str) -> Result<Option<Stored>, Status> {
+    let linearized = context.storage().linearize().await;
+    linearized.map_err(|error| context.storage().read_status(&error))?;
+    context.storage().get(key)
+}
+
 fn failed(failure: WriteFailure) -> Result<Attempt, Status> {
     match failure {
         WriteFailure::Conflict(now) => Ok(Attempt::Conflict(now)),
-        WriteFailure::Guarded => Ok(Attempt::Conflict(None)),
+        WriteFailure::Guarded => Ok(Attempt::Overtaken),
         WriteFailure::Status(status) => Err(status),
+    }
+}
+
+/// What goes with an object that is deleted for good.
+pub(crate) fn last(context: &Context, old: &Value) -> Result<Along, Status> {
+    if services::concerns(context) {
+        services::delete(context, old)
+    } else {
+        Ok(Along::default())
     }
 }
 

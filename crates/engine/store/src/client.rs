@@ -354,7 +354,10 @@ mod tests {
         let seen = client.store.leases()[0];
         client.lease_keep_alive(id, SECOND).await.unwrap();
         let renewed = StoreError::LeaseRenewed { id };
-        assert_eq!(client.lease_expire(&seen, None, SECOND).await, Err(renewed.clone().into()));
+        assert_eq!(
+            client.lease_expire(&seen, None, SECOND).await,
+            Err(renewed.clone().into())
+        );
         client.lease_revoke(id, None, SECOND).await.unwrap();
         client.lease_grant(id, 60, SECOND).await.unwrap();
         assert_eq!(client.lease_expire(&seen, None, SECOND).await, Err(renewed.into()));

@@ -73,7 +73,11 @@ pub(super) fn complete(new: &mut Value, old: Option<&Value>, cluster: &[&'static
         for (i, family) in families.iter().enumerate() {
             if !cluster.contains(&family.as_str()) {
                 let field = format!("spec.ipFamilies[{i}]");
-                errors.push(FieldError::invalid(field, family.as_str(), "not configured on this cluster"));
+                errors.push(FieldError::invalid(
+                    field,
+                    family.as_str(),
+                    "not configured on this cluster",
+                ));
             }
         }
         if !errors.is_empty() {
@@ -147,15 +151,25 @@ mod tests {
 
     fn completed(spec: Value, cluster: &[&'static str]) -> Result<Value, Vec<String>> {
         let mut service = json!({ "spec": spec });
-        complete(&mut service, None, cluster)
-            .map_err(|errors| errors.into_iter().map(|e| format!("{}: {}", e.field, e.message)).collect())?;
-        Ok(json!([service["spec"]["ipFamilyPolicy"], service["spec"]["ipFamilies"]]))
+        complete(&mut service, None, cluster).map_err(|errors| {
+            errors
+                .iter()
+                .map(|e| format!("{}: {}", e.field, e.message))
+                .collect::<Vec<_>>()
+        })?;
+        Ok(json!([
+            service["spec"]["ipFamilyPolicy"],
+            service["spec"]["ipFamilies"]
+        ]))
     }
 
     #[test]
     fn policies_and_families_on_a_single_stack_cluster() {
         let v4 = &["IPv4"];
-        assert_eq!(completed(json!({"type": "ClusterIP"}), v4).unwrap(), json!([SINGLE, ["IPv4"]]));
+        assert_eq!(
+            completed(json!({"type": "ClusterIP"}), v4).unwrap(),
+            json!([SINGLE, ["IPv4"]])
+        );
         let headless = json!({"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"]});
         assert_eq!(completed(headless, v4).unwrap(), json!([REQUIRE, ["IPv4", "IPv6"]]));
         let prefer = json!({"type": "ClusterIP", "ipFamilyPolicy": PREFER});
@@ -174,7 +188,10 @@ mod tests {
         let dual = &["IPv4", "IPv6"];
         let prefer = json!({"type": "ClusterIP", "ipFamilyPolicy": PREFER, "ipFamilies": ["IPv6"]});
         assert_eq!(completed(prefer, dual).unwrap(), json!([PREFER, ["IPv6", "IPv4"]]));
-        assert_eq!(completed(json!({"type": "NodePort"}), dual).unwrap(), json!([SINGLE, ["IPv4"]]));
+        assert_eq!(
+            completed(json!({"type": "NodePort"}), dual).unwrap(),
+            json!([SINGLE, ["IPv4"]])
+        );
         let given = json!({"type": "ClusterIP", "clusterIP": "fd00::1", "clusterIPs": ["fd00::1"]});
         assert_eq!(completed(given, dual).unwrap(), json!([SINGLE, ["IPv6"]]));
     }

@@ -195,10 +195,7 @@ pub(super) fn drop_void(new: &mut Value, old: &Value) {
             }
         }
     }
-    if needs_external_traffic_policy(old)
-        && !needs_external_traffic_policy(new)
-        && same(new, "externalTrafficPolicy")
-    {
+    if needs_external_traffic_policy(old) && !needs_external_traffic_policy(new) && same(new, "externalTrafficPolicy") {
         remove(new, "externalTrafficPolicy");
     }
 }
@@ -227,8 +224,10 @@ mod tests {
 
     #[test]
     fn what_was_allocated_stays() {
-        let old = service(json!({"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
-            "ports": [{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]}));
+        let old = service(
+            json!({"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+            "ports": [{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]}),
+        );
         let mut new = service(json!({"type": "NodePort",
             "ports": [{"name": "b", "port": 2}, {"name": "c", "port": 3, "nodePort": 30001}, {"name": "a", "port": 1}]}));
         keep_allocated(&mut new, &old);
@@ -240,9 +239,11 @@ mod tests {
 
     #[test]
     fn a_type_without_address_drops_it() {
-        let old = service(json!({"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+        let old = service(
+            json!({"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
             "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster",
-            "externalTrafficPolicy": "Cluster", "ports": [{"port": 1, "nodePort": 30001}]}));
+            "externalTrafficPolicy": "Cluster", "ports": [{"port": 1, "nodePort": 30001}]}),
+        );
         let mut new = old.clone();
         new["spec"]["type"] = "ExternalName".into();
         drop_void(&mut new, &old);

@@ -8,10 +8,10 @@ use crate::codec::{self, Expected};
 use crate::context::Context;
 use crate::options::WriteOptions;
 use crate::status::Status;
-use crate::storage::WriteFailure;
+use crate::storage::{Along, WriteFailure};
 use crate::validate::meta;
 use crate::write::{check_namespace, now};
-use crate::{admit, convert, fields, leases, object, random, strategy};
+use crate::{admit, convert, fields, leases, object, random, services, strategy};
 
 /// How often another name is generated when one is taken.
 const GENERATE_MAX: usize = 8;
@@ -85,50 +85,30 @@ pub(crate) async fn store(
     ] {
         object::remove_meta(&mut object, field);
     }
-    let clock = &context.server.deps.clock;
     let entropy = &*context.server.deps.entropy;
     let prefix = object::generate_name(&object).to_owned();
     let generated = object::name(&object).is_empty() && !prefix.is_empty();
     object::set_meta(&mut object, "uid", random::uuid(entropy));
     object::set_meta(&mut object, "creationTimestamp", now(context));
+    let base = object;
     let mut linearized = false;
     let mut tries = 0;
     loop {
         tries += 1;
+        let mut object = base.clone();
         if generated {
             object::set_meta(&mut object, "name", random::name(entropy, &prefix));
         }
         let name = object::name(&object).to_owned();
-        let admitted = admit::create(context, &name);
-        let guard = match admitted {
-            Err(status) if !linearized => {
-                // The namespace may be there already, and not yet on this replica.
-                context
-                    .storage()
-                    .linearize()
-                    .await
-                    .map_err(|e| context.storage().read_status(&e))?;
+        let along = match prepare(context, &mut object) {
+            // What is missed or in the way may be otherwise by now, and not yet so on this replica.
+            Err(status) if !linearized && (400..500).contains(&status.code) => {
+                linearize(context).await?;
                 linearized = true;
-                let _ = status;
                 continue;
             }
-            admitted => admitted?,
+            along => along?,
         };
-        strategy::prepare_create(resource, &mut object, clock.unix_ms());
-        if resource.group == "certificates.k8s.io" {
-            strategy::sign_request(&mut object, &context.identity);
-        }
-        let mut errors = meta::validate(&object, resource);
-        errors.extend(engenho_validation::create(
-            &resource.group,
-            &resource.version,
-            &resource.plural,
-            &object,
-        ));
-        if !errors.is_empty() {
-            return Err(context.invalid(&name, &errors));
-        }
-        admit::rbac(context, &name, &object, None)?;
         let taken = || {
             if prefix.is_empty() {
                 Status::already_exists(context.gr(), &name)
@@ -138,11 +118,7 @@ pub(crate) async fn store(
         };
         let key = resource.storage_key(&context.info.namespace, &name);
         if options.dry_run {
-            context
-                .storage()
-                .linearize()
-                .await
-                .map_err(|e| context.storage().read_status(&e))?;
+            linearize(context).await?;
             return if context.storage().get(&key)?.is_some() {
                 Err(taken())
             } else {
@@ -151,17 +127,50 @@ pub(crate) async fn store(
         }
         let (kind, api_version) = convert::stored_as(resource);
         let encoded = object::encode(&convert::to_storage(resource, object.clone()), kind, &api_version);
-        match context.storage().write(resource, &key, &encoded, 0, guard).await {
+        match context.storage().write(resource, &key, &encoded, 0, along).await {
             Ok(revision) => {
                 object::set_meta(&mut object, "resourceVersion", revision.to_string());
                 return Ok(object);
             }
             Err(WriteFailure::Conflict(_)) if generated && tries < GENERATE_MAX => {}
             Err(WriteFailure::Conflict(_)) => return Err(taken()),
-            // The namespace changed meanwhile: look again.
+            // Something that it depends on changed meanwhile: look again.
             Err(WriteFailure::Guarded) if tries < GENERATE_MAX => linearized = false,
-            Err(WriteFailure::Guarded) => return Err(Status::unavailable("the namespace changes too often")),
+            Err(WriteFailure::Guarded) => {
+                return Err(Status::unavailable("what the object depends on changes too often"));
+            }
             Err(WriteFailure::Status(status)) => return Err(status),
         }
     }
+}
+
+async fn linearize(context: &Context) -> Result<(), Status> {
+    let linearized = context.storage().linearize().await;
+    linearized.map_err(|error| context.storage().read_status(&error))
+}
+
+/// Completes and checks a new object. Gives what has to be so, and is written, with it.
+fn prepare(context: &Context, object: &mut Value) -> Result<Along, Status> {
+    let resource = &context.resource;
+    let name = object::name(object).to_owned();
+    let mut along = admit::create(context, &name)?;
+    if services::concerns(context) {
+        along.and(services::create(context, object)?);
+    }
+    strategy::prepare_create(resource, object, context.server.deps.clock.unix_ms());
+    if resource.group == "certificates.k8s.io" {
+        strategy::sign_request(object, &context.identity);
+    }
+    let mut errors = meta::validate(object, resource);
+    errors.extend(engenho_validation::create(
+        &resource.group,
+        &resource.version,
+        &resource.plural,
+        object,
+    ));
+    if !errors.is_empty() {
+        return Err(context.invalid(&name, &errors));
+    }
+    admit::rbac(context, &name, object, None)?;
+    Ok(along)
 }

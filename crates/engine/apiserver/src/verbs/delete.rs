@@ -10,8 +10,9 @@ use crate::context::Context;
 use crate::kinds::{Kind, kind_of};
 use crate::options::{dry_run, integer, invalid_options};
 use crate::status::{self, Details, FieldError, GroupResource, Status};
-use crate::storage::{Stored, WriteFailure};
+use crate::storage::{Along, Stored, WriteFailure};
 use crate::verbs::get::served;
+use crate::write::{last, newest};
 use crate::{convert, negotiate, object, times};
 
 const ORPHAN: &str = "orphan";
@@ -218,14 +219,16 @@ pub(crate) async fn delete(context: &Context, name: &str, options: &DeleteOption
                 }
                 (fresh, current) = (true, now);
             }
+            Err(Failed::Overtaken) => {
+                conflicts += 1;
+                if conflicts > CONFLICTS_MAX {
+                    return Err(Status::unavailable("what the object depends on changes too often"));
+                }
+                (fresh, current) = (true, newest(context, &key).await?);
+            }
             Err(Failed::Status(status)) if !fresh && (400..500).contains(&status.code) => {
-                context
-                    .storage()
-                    .linearize()
-                    .await
-                    .map_err(|e| context.storage().read_status(&e))?;
                 fresh = true;
-                let now = context.storage().get(&key)?;
+                let now = newest(context, &key).await?;
                 if now == current {
                     return Err(status);
                 }
@@ -238,6 +241,8 @@ pub(crate) async fn delete(context: &Context, name: &str, options: &DeleteOption
 
 enum Failed {
     Conflict(Option<Stored>),
+    /// What it depends on has changed.
+    Overtaken,
     Status(Status),
 }
 
@@ -251,7 +256,7 @@ impl From<WriteFailure> for Failed {
     fn from(failure: WriteFailure) -> Self {
         match failure {
             WriteFailure::Conflict(now) => Self::Conflict(now),
-            WriteFailure::Guarded => Self::Conflict(None),
+            WriteFailure::Guarded => Self::Overtaken,
             WriteFailure::Status(status) => Self::Status(status),
         }
     }
@@ -279,7 +284,10 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
         if options.dry_run {
             return Ok(Deleted::Gone(new));
         }
-        let revision = context.storage().delete(key, stored.revision).await?;
+        let revision = context
+            .storage()
+            .delete(key, stored.revision, last(context, &old)?)
+            .await?;
         object::set_meta(&mut new, "resourceVersion", revision.to_string());
         return Ok(Deleted::Gone(new));
     }
@@ -290,7 +298,7 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
     let encoded = object::encode(&convert::to_storage(resource, new.clone()), kind, &api_version);
     let revision = context
         .storage()
-        .write(resource, key, &encoded, stored.revision, None)
+        .write(resource, key, &encoded, stored.revision, Along::default())
         .await?;
     object::set_meta(&mut new, "resourceVersion", revision.to_string());
     Ok(Deleted::Marked(new))

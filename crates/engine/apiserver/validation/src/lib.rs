@@ -41,6 +41,11 @@ mod properties;
 pub use field::{FieldError, Path, go_quoted, html_safe};
 use serde_json::Value;
 
+/// What is wrong with the addresses, address families and family policy of a Service, taken together.
+pub fn service_addresses(service: &Value) -> Vec<FieldError> {
+    errors::Errors::of(|errors| core::service_ips::related(service, errors))
+}
+
 /// What is wrong with a new object, as it is after defaulting.
 pub fn create(group: &str, _version: &str, plural: &str, object: &Value) -> Vec<FieldError> {
     let rules: fn(&Value) -> Vec<FieldError> = match (group, plural) {

@@ -13,7 +13,7 @@ pub(crate) mod pod;
 pub(crate) mod replication;
 mod resource_names;
 pub(crate) mod service;
-mod service_ips;
+pub(crate) mod service_ips;
 mod volumes;
 
 use serde_json::Value;
