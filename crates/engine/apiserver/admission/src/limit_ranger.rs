@@ -175,16 +175,12 @@ impl<'a> Bounds<'a> {
             faults.extend(self.below(name, *bound, Pair::of(name, requests, &none)));
         }
         for (name, bound) in &self.max {
-            let kind = self.kind;
-            let fault = match requests.get(name) {
-                None => Some("  No request is specified".to_owned()),
-                Some(request) => exceeds(*request, *bound).then(|| format!(", but request is {request}")),
-            };
-            // Two spaces begin a sentence of its own.
-            faults.extend(fault.map(|fault| match fault.starts_with(' ') {
-                true => format!("maximum {name} usage per {kind} is {bound}.{fault}"),
-                false => format!("maximum {name} usage per {kind} is {bound}{fault}"),
-            }));
+            let start = format!("maximum {name} usage per {} is {bound}", self.kind);
+            faults.extend(match requests.get(name) {
+                None => Some(format!("{start}.  No request is specified")),
+                Some(request) if exceeds(*request, *bound) => Some(format!("{start}, but request is {request}")),
+                Some(_) => None,
+            });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engenho_quantity::Quantity;
 use serde_json::Value;
 
 use crate::amounts::{Amounts, add, largest, read};
@@ -52,7 +53,7 @@ pub(crate) fn effective(pod: &Value, list: List) -> Amounts {
     let mut total = total(pod, list, &by_name);
     let mut overhead = read(&pod["spec"]["overhead"]);
     if list == List::Limits {
-        overhead.retain(|name, _| total.contains_key(name));
+        overhead.retain(|name, _| total.get(name).is_some_and(|limit| *limit != Quantity::ZERO));
     }
     add(&mut total, &overhead);
     total
@@ -157,8 +158,11 @@ mod tests {
             Value::Object(written(&specified(&pod, List::Requests))),
             json!({"cpu": "1"})
         );
-        pod["spec"]["containers"] = json!([{}]);
-        assert_eq!(both(&pod), [json!({"cpu": "250m", "memory": "1Mi"}), json!({})]);
+        pod["spec"]["containers"] = json!([{"resources": {"limits": {"cpu": "0"}}}]);
+        assert_eq!(
+            both(&pod),
+            [json!({"cpu": "250m", "memory": "1Mi"}), json!({"cpu": "0"})]
+        );
     }
 
     #[test]
