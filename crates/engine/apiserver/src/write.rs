@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::admit::{self, Admission};
 use crate::context::Context;
 use crate::convert;
 use crate::kinds::kind_of;
@@ -12,7 +13,7 @@ use crate::status::{FieldError, Status};
 use crate::storage::{Along, Stored, WriteFailure};
 use crate::validate::meta;
 use crate::verbs::{create, get::served};
-use crate::{admit, services, strategy, times};
+use crate::{services, strategy, times};
 
 /// How often a write is tried again when somebody else was faster.
 const CONFLICTS_MAX: usize = 8;
@@ -124,6 +125,12 @@ async fn attempt(
     check_revision(context, plan, &new, current.revision)?;
     carry_over(&mut new, &old);
     let mut along = Along::default();
+    let admission = Admission::update(context, plan.subresource, plan.name, plan.options.dry_run);
+    // What is posted to the others is admitted where it is read.
+    let admitted = !matches!(plan.subresource, "scale" | "binding");
+    if admitted {
+        admission.mutate(&mut new, Some(&old))?;
+    }
     if services::concerns(context) && plan.subresource.is_empty() {
         along.and(services::update(context, &mut new, &old)?);
     }
@@ -148,6 +155,9 @@ async fn attempt(
         return Err(context.invalid(plan.name, &errors));
     }
     admit::rbac(context, plan.name, &new, Some(&old))?;
+    if admitted {
+        along.and(admission.validate(&new, Some(&old))?);
+    }
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
     engenho_patch::managed::ignore_timestamps(&old, &mut new);
     if new == old {

@@ -91,12 +91,17 @@ impl World {
         let consensus = SingleNode::new(store.clone());
         let api = ApiServer::new(deps(StoreClient::new(store.clone(), consensus.clone()), options));
         assert!(bootstrap(&api, None).await.expect("boots") > 100);
-        Self {
+        let world = Self {
             api,
             store,
             consensus,
             _history: history,
-        }
+        };
+        // What a controller makes in each namespace.
+        let accounts = "/api/v1/namespaces/default/serviceaccounts";
+        let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        assert_eq!(world.call("POST", accounts, Some(account)).await.0, 201);
+        world
     }
 
     /// Another server over the same store, which proposes through `consensus`.
