@@ -62,6 +62,9 @@ pub(crate) fn complete(context: &Context, object: &mut Value) {
     if resource.group.is_empty() && resource.plural == "namespaces" && !object::name(object).is_empty() {
         strategy::keep_namespace_label(object);
     }
+    if resource.group == "apps" && resource.plural == "daemonsets" {
+        strategy::begin_template_generation(object);
+    }
 }
 
 /// Stores a new object and gives it as stored. `checks_revision`: a resourceVersion in it is an error.
@@ -182,6 +185,8 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
     }
     admit::rbac(context, &name, object, None)?;
     along.and(admission.validate(object, None)?);
+    // Whoever reads it finds the defaults of what plugins added as well.
+    strategy::default(resource, object);
     Ok(along)
 }
 

@@ -99,7 +99,8 @@ impl World {
         };
         // What a controller makes in each namespace.
         let accounts = "/api/v1/namespaces/default/serviceaccounts";
-        let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        let account =
+            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
         assert_eq!(world.call("POST", accounts, Some(account)).await.0, 201);
         world
     }
