@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
-use crate::controllers::{Bootstrap, ClusterRoles, Compaction, Events, Leases, Namespaces, Nodes};
+use crate::controllers::{
+    Bootstrap, ClusterRoles, Compaction, Events, Leases, Namespaces, Nodes, ServiceAccounts,
+};
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
 
@@ -50,6 +52,7 @@ impl Controllers {
         starter.spawn(Bootstrap::new(&deps));
         starter.spawn(Nodes::new(&deps));
         starter.spawn(Namespaces::new(&deps));
+        starter.spawn(ServiceAccounts::new(&deps));
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
         starter.spawn(Leases::new(&deps));

@@ -2,5 +2,6 @@
 
 mod namespaces;
 mod nodes;
+mod service_accounts;
 mod terms;
 mod world;
