@@ -8,6 +8,7 @@ mod events;
 mod leases;
 mod namespaces;
 mod nodes;
+mod rootca;
 mod serviceaccounts;
 
 pub(crate) use bootstrap::Bootstrap;
@@ -17,4 +18,5 @@ pub(crate) use events::Events;
 pub(crate) use leases::Leases;
 pub(crate) use namespaces::Namespaces;
 pub(crate) use nodes::Nodes;
+pub(crate) use rootca::RootCa;
 pub(crate) use serviceaccounts::ServiceAccounts;

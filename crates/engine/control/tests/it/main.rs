@@ -2,6 +2,7 @@
 
 mod namespaces;
 mod nodes;
+mod root_ca;
 mod service_accounts;
 mod terms;
 mod world;
