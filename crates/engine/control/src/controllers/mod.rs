@@ -8,6 +8,7 @@ mod events;
 mod leases;
 mod namespaces;
 mod nodes;
+mod quota;
 mod rootca;
 mod serviceaccounts;
 
@@ -18,5 +19,6 @@ pub(crate) use events::Events;
 pub(crate) use leases::Leases;
 pub(crate) use namespaces::Namespaces;
 pub(crate) use nodes::Nodes;
+pub(crate) use quota::Quotas;
 pub(crate) use rootca::RootCa;
 pub(crate) use serviceaccounts::ServiceAccounts;

@@ -2,6 +2,7 @@
 
 mod namespaces;
 mod nodes;
+mod quotas;
 mod root_ca;
 mod service_accounts;
 mod terms;
