@@ -101,7 +101,10 @@ impl World {
         let accounts = "/api/v1/namespaces/default/serviceaccounts";
         let account =
             serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
-        assert_eq!(world.call("POST", accounts, Some(account)).await.0, 201);
+        let client = StoreClient::new(world.store.clone(), world.consensus.clone());
+        let unbounded = ApiServer::new(deps(client, Options::default()));
+        let create = request("POST", accounts, "application/json", Some(account));
+        assert_eq!(unbounded.handle(create).await.status(), 201);
         world
     }
 
