@@ -141,3 +141,16 @@ async fn a_pod_that_should_be_gone_is_held_against_nobody() {
     says(&world, "q", json!({"count/pods": "2", "pods": "1"})).await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_count_that_is_out_of_date_is_not_taken() {
+    let (world, running) = tenant().await;
+    quota(&world, "q", json!({"pods": "9"})).await;
+    let counted = says(&world, "q", json!({"pods": "0"})).await;
+    let patch = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(world.send("PATCH", &format!("{QUOTAS}/q"), patch).await.0, 200);
+    let mut late = counted;
+    late["status"]["used"]["pods"] = json!("1");
+    assert_eq!(world.send("PUT", &format!("{QUOTAS}/q/status"), late).await.0, 409);
+    running.stop().await;
+}
