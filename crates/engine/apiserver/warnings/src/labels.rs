@@ -28,7 +28,7 @@ pub(crate) fn deprecated(label: &str) -> Option<&'static str> {
 }
 
 /// Deprecated labels among the keys of a map, which upstream goes through in no order: sorted.
-pub(crate) fn in_keys<'a>(map: &'a Value) -> impl Iterator<Item = (&'a str, &'static str)> {
+pub(crate) fn in_keys(map: &Value) -> impl Iterator<Item = (&str, &'static str)> {
     entries(map)
         .into_iter()
         .filter_map(|(key, _)| Some((key, deprecated(key)?)))

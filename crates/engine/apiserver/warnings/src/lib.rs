@@ -9,6 +9,7 @@ mod custom;
 mod keys;
 mod labels;
 mod network;
+mod owners;
 mod pod;
 mod secret;
 mod storage;
@@ -100,6 +101,12 @@ pub fn update_subresource(
 /// What a client is told of a custom resource that is new or replaces an old one.
 pub fn custom_resource(new: &Value, old: Option<&Value>) -> Vec<String> {
     once(custom::resource(new, old.unwrap_or(&Value::Null)))
+}
+
+/// Takes repeated owner references out of an object of any kind, and gives what its client is to be told of them. The
+/// server does so to what is created or updated before and after mutating admission, to what is patched only after.
+pub fn dedup_owner_references(object: &mut Value, after_admission: bool) -> Option<String> {
+    owners::dedup(object, after_admission)
 }
 
 /// Nothing is said twice.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{create, custom_resource, update, update_subresource};
+use crate::{create, custom_resource, dedup_owner_references, update, update_subresource};
 
 const KINDS: [(&str, &str); 25] = [
     ("", "configmaps"),
@@ -43,6 +43,7 @@ fn every_rule(new: &Value, old: &Value) {
         ];
         assert!(all.iter().flatten().all(|warning| !warning.is_empty()));
     }
+    dedup_owner_references(&mut new.clone(), true);
 }
 
 /// A pod, and most else, with a value that is no object where one belongs.
@@ -68,7 +69,7 @@ fn full(odd: &Value) -> Value {
     });
     json!({
         "metadata": {"name": odd, "generation": odd, "annotations": {"scheduler.alpha.kubernetes.io/critical-pod": odd},
-            "finalizers": [odd, "a"]},
+            "finalizers": [odd, "a"], "ownerReferences": [odd, odd, {"uid": odd}]},
         "type": "kubernetes.io/tls", "data": {"tls.crt": odd, "tls.key": odd},
         "spec": merged(spec.clone(), json!({"template": {"spec": spec}, "jobTemplate": {"spec": {"template": {"spec": spec}}}})),
         "template": {"spec": spec},

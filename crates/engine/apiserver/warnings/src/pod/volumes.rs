@@ -22,7 +22,7 @@ const PLUGINS: [(&str, &str); 10] = [
 ];
 
 /// What upstream calls a source in a warning.
-pub(crate) fn source_name(field: &str) -> &str {
+fn source_name(field: &str) -> &str {
     match field {
         "storageos" => "storageOS",
         other => other,
