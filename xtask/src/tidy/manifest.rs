@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "revoada-core",
     "engenho-catalog",
     "engenho-defaults",
@@ -14,6 +14,7 @@ const PURE: [&str; 10] = [
     "engenho-quantity",
     "engenho-admission",
     "engenho-podsecurity",
+    "engenho-warnings",
     "engenho-validation",
     "engenho-authz",
 ];

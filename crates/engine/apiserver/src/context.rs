@@ -86,7 +86,12 @@ impl Context {
 
     /// Adds a warning to the answer.
     pub fn warn(&self, text: impl Into<String>) {
-        self.warnings.lock().push(text.into());
+        let text = text.into();
+        let mut warnings = self.warnings.lock();
+        // What is looked at again is warned of once.
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
     }
 
     /// Takes and reads the body.

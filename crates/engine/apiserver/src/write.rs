@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::admit::{self, Admission};
 use crate::context::Context;
 use crate::convert;
-use crate::kinds::kind_of;
+use crate::kinds::{self, kind_of};
 use crate::object;
 use crate::options::WriteOptions;
 use crate::status::{FieldError, Status};
@@ -124,6 +124,9 @@ async fn attempt(
     check_identity(context, plan, &new, &old)?;
     check_revision(context, plan, &new, current.revision)?;
     carry_over(&mut new, &old);
+    if let Some(warning) = engenho_warnings::dedup_owner_references(&mut new, false) {
+        context.warn(warning);
+    }
     let mut along = Along::default();
     let admission = Admission::update(context, plan.subresource, plan.name, plan.options.dry_run);
     // What is posted to the others is admitted where it is read.
@@ -155,9 +158,16 @@ async fn attempt(
         return Err(context.invalid(plan.name, &errors));
     }
     admit::rbac(context, plan.name, &new, Some(&old))?;
+    let warnings = match plan.subresource {
+        _ if kinds::is_custom(resource) => engenho_warnings::custom_resource(&new, Some(&old)),
+        "" => engenho_warnings::update(group, version, plural, &new, &old),
+        subresource => engenho_warnings::update_subresource(group, version, plural, subresource, &new, &old),
+    };
+    warnings.into_iter().for_each(|warning| context.warn(warning));
     if admitted {
         along.and(admission.validate(&new, Some(&old))?);
     }
+    engenho_defaults::finish(group, plural, &mut new);
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
     engenho_patch::managed::ignore_timestamps(&old, &mut new);
     if new == old {

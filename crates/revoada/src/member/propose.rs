@@ -328,7 +328,12 @@ fn not_leading(me: MemberId, replica: &Replica) -> Option<Attempt> {
 pub(crate) fn heard_majority(replica: &Replica, time: Duration) -> bool {
     let metrics = replica.raft.metrics().borrow_watched().clone();
     // A leader may be no voter any more, and then it depends on the one who is.
-    if metrics.membership_config.membership().voter_ids().all(|id| id == metrics.id) {
+    if metrics
+        .membership_config
+        .membership()
+        .voter_ids()
+        .all(|id| id == metrics.id)
+    {
         return true;
     }
     metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < time)

@@ -40,6 +40,14 @@ pub fn apply(group: &str, version: &str, plural: &str, object: &mut Value) {
     nulls::apply(group, version, plural, map);
 }
 
+/// Completes an object for the wire, when its fields have been booked to their managers: fields that are always
+/// written are null where nothing is known.
+pub fn finish(group: &str, plural: &str, object: &mut Value) {
+    if let Value::Object(map) = object {
+        nulls::finish(group, plural, map);
+    }
+}
+
 /// The function that fills in objects of a kind.
 fn rules(group: &str, version: &str, plural: &str) -> Option<fn(&mut Fields)> {
     Some(match (group, version, plural) {

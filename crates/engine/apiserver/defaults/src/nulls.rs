@@ -11,8 +11,8 @@ const PROBED: &[&str] = &["lastProbeTime", "lastTransitionTime"];
 const UPDATED: &[&str] = &["lastUpdateTime", "lastTransitionTime"];
 const HEARD: &[&str] = &["lastHeartbeatTime", "lastTransitionTime"];
 
-/// Writes the nulls of an object.
-pub fn apply(group: &str, version: &str, plural: &str, map: &mut Fields) {
+/// Writes the nulls of the object itself, which are nobody's.
+pub fn finish(group: &str, plural: &str, map: &mut Fields) {
     let top: &[&str] = match (group, plural) {
         ("", "events") => &["eventTime", "firstTimestamp", "lastTimestamp"],
         ("events.k8s.io", "events") => &["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"],
@@ -21,6 +21,10 @@ pub fn apply(group: &str, version: &str, plural: &str, map: &mut Fields) {
         _ => &[],
     };
     fill(map, top);
+}
+
+/// Writes the nulls of conditions, which are theirs who report the condition.
+pub fn apply(group: &str, version: &str, plural: &str, map: &mut Fields) {
     let of_condition = match (group, plural) {
         ("", "pods" | "persistentvolumeclaims") | ("batch", "jobs") => PROBED,
         ("apps", "deployments") | ("certificates.k8s.io", "certificatesigningrequests") => UPDATED,
@@ -66,7 +70,7 @@ mod tests {
             json!([{"type": "Ready", "lastProbeTime": null, "lastTransitionTime": "x"}, 1])
         );
         let mut event = json!({"eventTime": "x"});
-        apply("", "v1", "events", event.as_object_mut().unwrap());
+        finish("", "events", event.as_object_mut().unwrap());
         assert_eq!(
             event,
             json!({"eventTime": "x", "firstTimestamp": null, "lastTimestamp": null})

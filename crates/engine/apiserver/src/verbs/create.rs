@@ -14,7 +14,7 @@ use crate::status::Status;
 use crate::storage::{Along, WriteFailure};
 use crate::validate::meta;
 use crate::write::{check_namespace, now};
-use crate::{convert, fields, leases, object, random, services, strategy};
+use crate::{convert, fields, kinds, leases, object, random, services, strategy};
 
 /// How long a Pod waits for the account that it runs as.
 const ACCOUNT_WAIT: Duration = Duration::from_millis(1_500);
@@ -164,6 +164,9 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
     let resource = &context.resource;
     let name = object::name(object).to_owned();
     let mut along = admit::create(context, &name)?;
+    if let Some(warning) = engenho_warnings::dedup_owner_references(object, false) {
+        context.warn(warning);
+    }
     let admission = Admission::create(context, &name, dry_run);
     admission.mutate(object, None)?;
     if services::concerns(context) {
@@ -184,9 +187,17 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         return Err(context.invalid(&name, &errors));
     }
     admit::rbac(context, &name, object, None)?;
+    let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
+    let warnings = if kinds::is_custom(resource) {
+        engenho_warnings::custom_resource(object, None)
+    } else {
+        engenho_warnings::create(group, version, plural, object)
+    };
+    warnings.into_iter().for_each(|warning| context.warn(warning));
     along.and(admission.validate(object, None)?);
     // Whoever reads it finds the defaults of what plugins added as well.
     strategy::default(resource, object);
+    engenho_defaults::finish(group, plural, object);
     Ok(along)
 }
 
