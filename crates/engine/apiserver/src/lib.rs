@@ -47,6 +47,7 @@ mod strategy;
 mod subresource;
 mod table;
 mod times;
+mod turns;
 pub mod validate;
 mod verbs;
 mod write;

@@ -28,6 +28,7 @@ use crate::pipeline;
 use crate::seal::SealPolicy;
 use crate::services::Range;
 use crate::storage::{MemberName, Storage};
+use crate::turns::Turns;
 
 /// Settings of the API server.
 #[derive(Debug, Clone)]
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     pub watches: Arc<Semaphore>,
     pub drain: CancellationToken,
     pub documents: Documents,
+    /// Turns at the quotas of a namespace.
+    pub turns: Turns,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     catalog: RwLock<Arc<Catalog>>,
@@ -123,6 +126,7 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(deps.options.watches_max)),
             drain: CancellationToken::new(),
             documents: Documents::default(),
+            turns: Turns::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             catalog: RwLock::new(Arc::new(Catalog::builtin().clone())),
             deps,

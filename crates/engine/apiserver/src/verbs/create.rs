@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::admit::{self, Admission};
 use crate::body::Body;
@@ -100,6 +101,7 @@ pub(crate) async fn store(
     object::set_meta(&mut object, "uid", random::uuid(entropy));
     object::set_meta(&mut object, "creationTimestamp", now(context));
     wait_for_account(context, &object).await;
+    let _turn = turn_at_quotas(context).await?;
     let base = object;
     let mut linearized = false;
     let mut tries = 0;
@@ -199,6 +201,26 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
     strategy::default(resource, object);
     engenho_defaults::finish(group, plural, object);
     Ok(along)
+}
+
+/// Creations in a namespace with quotas change the same objects.
+async fn turn_at_quotas(context: &Context) -> Result<Option<OwnedMutexGuard<()>>, Status> {
+    let namespace = &context.info.namespace;
+    let quotas = context.catalog.resource("", "v1", "resourcequotas");
+    let Some(quotas) = quotas.filter(|_| context.resource.namespaced) else {
+        return Ok(None);
+    };
+    if context
+        .storage()
+        .list(&quotas.storage_namespace_prefix(namespace))?
+        .kvs
+        .is_empty()
+    {
+        return Ok(None);
+    }
+    let server = &context.server;
+    let patience = Duration::from_millis(server.deps.options.consensus_timeout_ms);
+    Ok(server.turns.wait(namespace, patience).await)
 }
 
 /// The account that pods of a new namespace run as is made by a controller: it is waited for.

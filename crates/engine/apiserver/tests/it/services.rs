@@ -87,27 +87,28 @@ async fn a_quota_is_never_exceeded_by_requests_at_once() {
     let w = World::new().await;
     let quotas = "/api/v1/namespaces/default/resourcequotas";
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
-        "spec": {"hard": {"configmaps": "5"}}});
+        "spec": {"hard": {"configmaps": "25"}}});
     let (_, mut quota) = w.call("POST", quotas, Some(quota)).await;
     // As its controller counts at first.
-    quota["status"] = json!({"hard": {"configmaps": "5"}, "used": {"configmaps": "0"}});
+    quota["status"] = json!({"hard": {"configmaps": "25"}, "used": {"configmaps": "0"}});
     assert_eq!(w.call("PUT", &format!("{quotas}/q/status"), Some(quota)).await.0, 200);
     let maps = "/api/v1/namespaces/default/configmaps";
-    let requests = (0..12).map(|i| {
+    let requests = (0..40).map(|i| {
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c{i}")}});
         let w = &w;
         async move { w.call("POST", maps, Some(body)).await }
     });
     let answers = futures_util::future::join_all(requests).await;
     let made = answers.iter().filter(|(code, _)| *code == 201).count();
-    assert_eq!(made, 5, "{answers:?}");
+    assert_eq!(made, 25, "{answers:?}");
+    assert!(answers.iter().all(|(code, _)| matches!(code, 201 | 403)), "{answers:?}");
     assert!(answers.iter().any(|(code, body)| {
         *code == 403
             && message(body)
-                .contains("exceeded quota: q, requested: configmaps=1, used: configmaps=5, limited: configmaps=5")
+                .contains("exceeded quota: q, requested: configmaps=1, used: configmaps=25, limited: configmaps=25")
     }));
     let (_, quota) = w.call("GET", &format!("{quotas}/q"), None).await;
-    assert_eq!(quota["status"]["used"]["configmaps"], "5");
+    assert_eq!(quota["status"]["used"]["configmaps"], "25");
 }
 
 #[tokio::test]
