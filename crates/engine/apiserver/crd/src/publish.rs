@@ -204,11 +204,12 @@ fn flatten(schema: &Value, out: &mut Map<String, Value>) {
         out.remove("type");
     }
     let values_nullable = flag(&schema["additionalProperties"]["nullable"]);
-    let required: Vec<&str> = texts(&schema["required"])
-        .filter(|name| {
-            !values_nullable && !(out.contains_key("properties") && flag(&schema["properties"][*name]["nullable"]))
-        })
-        .collect();
+    let properties = out.contains_key("properties");
+    let may_be_null = |name: &str| properties && flag(&schema["properties"][name]["nullable"]);
+    let required: Vec<&str> = match values_nullable {
+        true => Vec::new(),
+        false => texts(&schema["required"]).filter(|name| !may_be_null(name)).collect(),
+    };
     let required = json!(required);
     if is_empty(&required) {
         out.remove("required");
