@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
-use crate::controllers::{Bootstrap, ClusterRoles, Compaction, Events, Leases, Namespaces, Nodes};
+use crate::controllers::{Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes};
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
 
@@ -52,6 +52,7 @@ impl Controllers {
         starter.spawn(Namespaces::new(&deps));
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
+        starter.spawn(Definitions::new(&deps));
         starter.spawn(Leases::new(&deps));
         starter.spawn(Events::new(&deps));
         Self { board }

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod clusterroles;
 mod compaction;
+mod definitions;
 mod events;
 mod leases;
 mod namespaces;
@@ -11,6 +12,7 @@ mod nodes;
 pub(crate) use bootstrap::Bootstrap;
 pub(crate) use clusterroles::ClusterRoles;
 pub(crate) use compaction::Compaction;
+pub(crate) use definitions::Definitions;
 pub(crate) use events::Events;
 pub(crate) use leases::Leases;
 pub(crate) use namespaces::Namespaces;
