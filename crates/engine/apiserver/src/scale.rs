@@ -68,6 +68,24 @@ fn custom(context: &Context) -> Option<&engenho_crd::scale::Scale> {
     context.custom_version()?.1.scale.as_ref()
 }
 
+/// Managed fields of a Scale of a custom resource have no times, and so stand before others of their operation.
+fn forget_times(object: &mut Value) {
+    let entries = object
+        .pointer_mut("/metadata/managedFields")
+        .and_then(Value::as_array_mut);
+    let Some(entries) = entries else { return };
+    for entry in entries.iter_mut().filter(|entry| entry["subresource"] == "scale") {
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("time");
+        }
+    }
+    let order = |entry: &Value| {
+        let time = entry["time"].as_str().unwrap_or_default();
+        (entry["operation"] != "Apply", time.to_owned())
+    };
+    entries.sort_by_key(order);
+}
+
 /// The Scale of a workload.
 pub(crate) fn of(context: &Context, object: &Value) -> Value {
     let mut meta = json!({});
@@ -142,7 +160,9 @@ async fn change(
             paths.put(&mut new, &scale, was_set).map_err(bad)?;
             object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
             let (resource, manager) = (&context.resource, &options.manager);
-            return Ok(fields::update(resource, "scale", Some(live), new, manager, &at));
+            let mut booked = fields::update(resource, "scale", Some(live), new, manager, &at);
+            forget_times(&mut booked);
+            return Ok(booked);
         }
         let mut scale = make(&of(context, live))?;
         codec::drop_nulls(&mut scale);

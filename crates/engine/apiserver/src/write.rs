@@ -271,7 +271,9 @@ fn check_revision(context: &Context, plan: &Plan<'_>, new: &Value, current: u64)
             }
             let detail = "must be specified for an update";
             let error = FieldError::invalid("metadata.resourceVersion", 0, detail);
-            Err(context.invalid(plan.name, &[error]))
+            // Upstream tells the resource here in place of the kind.
+            let resource = &context.resource;
+            Err(Status::invalid(&resource.group, &resource.plural, plan.name, &[error]))
         }
         text => match text.parse::<u64>() {
             Ok(revision) if revision == current => Ok(()),
