@@ -33,7 +33,7 @@ pub(crate) struct Definitions {
 impl Definitions {
     pub fn new(deps: &ControlDeps) -> Self {
         Self {
-            client: Client::service_account(deps.api.clone(), deps.term, Self::NAME),
+            client: Client::control(deps.api.clone(), deps.term, Self::NAME),
             clock: deps.clock.clone(),
             remaining: Vec::new(),
         }
