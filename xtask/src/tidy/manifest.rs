@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "revoada-core",
     "engenho-catalog",
     "engenho-defaults",
@@ -15,6 +15,7 @@ const PURE: [&str; 11] = [
     "engenho-admission",
     "engenho-podsecurity",
     "engenho-warnings",
+    "engenho-crd",
     "engenho-validation",
     "engenho-authz",
 ];

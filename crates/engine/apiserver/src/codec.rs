@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
+use engenho_crd::{Definition, Version};
 use engenho_patch::{decode, prune, typecheck};
 use engenho_protobuf::DecodeError;
 use http::HeaderMap;
@@ -153,6 +154,56 @@ pub fn decode_object(
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     drop_nulls(&mut value);
+    Ok(value)
+}
+
+/// Reads an instance of a custom resource: what its definition doesn't know is dropped and told of alike. Nulls stay
+/// where they are values.
+pub fn decode_custom(
+    bytes: &Bytes,
+    format: Format,
+    expected: &Expected<'_>,
+    catalog: &Catalog,
+    (definition, version): (&Definition, &Version),
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let parsed = match format {
+        Format::Json => decode::json_untyped(bytes)
+            .map(|decoded| Parsed {
+                value: decoded.value,
+                complaints: decoded.strict_errors,
+            })
+            .map_err(|error| error.to_string()),
+        _ => parse(bytes, format, expected),
+    };
+    let parsed = parsed.map_err(|error| {
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
+            expected.kind,
+            summary(bytes)
+        ))
+    })?;
+    let mut value = parsed.value;
+    check_kind(&mut value, expected, catalog)?;
+    let refuse = |error: &str| {
+        let (kind, version) = (expected.kind, expected.version);
+        Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
+        ))
+    };
+    let unknown = version
+        .decode(&mut value, definition.preserve_unknown)
+        .map_err(|error| refuse(&error))?;
+    let mut complaints = parsed.complaints;
+    complaints.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")));
+    match validation {
+        FieldValidation::Strict if !complaints.is_empty() => {
+            return Err(refuse(&format!("strict decoding error: {}", complaints.join(", "))));
+        }
+        FieldValidation::Warn => warnings.extend(complaints),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
     Ok(value)
 }
 

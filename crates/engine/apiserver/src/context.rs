@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
+use engenho_crd::Version;
 use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::authorizer::Identity;
 use crate::behind;
 use crate::body::{self, Body, ReadBodyError};
+use crate::custom::{Custom, Served};
 use crate::negotiate::Output;
 use crate::request::RequestInfo;
 use crate::respond;
@@ -28,6 +30,8 @@ pub(crate) struct Context {
     pub server: Arc<Inner>,
     /// The catalog at the time of the request.
     pub catalog: Arc<Catalog>,
+    /// What is served at the time of the request.
+    pub served: Arc<Served>,
     /// What it is about.
     pub info: RequestInfo,
     /// Who sends it.
@@ -51,9 +55,23 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The definition and its version, if the resource is a custom one.
+    pub fn custom_version(&self) -> Option<(&Custom, &Version)> {
+        let custom = self.served.custom(&self.resource)?;
+        Some((custom, custom.version()?))
+    }
+
     /// The store.
     pub fn storage(&self) -> &Storage {
         self.bound.as_deref().unwrap_or(&self.server.storage)
+    }
+
+    /// Kind of lists of the resource.
+    pub fn list_kind(&self) -> String {
+        match self.served.custom(&self.resource) {
+            Some(custom) => custom.definition.accepted.list_kind.clone(),
+            None => format!("{}List", self.resource.kind),
+        }
     }
 
     /// Group and plural of the resource, for error texts.
@@ -140,6 +158,7 @@ impl Context {
         Self {
             server: self.server.clone(),
             catalog: self.catalog.clone(),
+            served: self.served.clone(),
             info: self.info.clone(),
             identity: self.identity.clone(),
             bound: self.bound.clone(),

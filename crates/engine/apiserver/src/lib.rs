@@ -13,6 +13,7 @@ pub mod bootstrap;
 mod codec;
 mod context;
 mod convert;
+mod custom;
 mod documents;
 pub mod door;
 mod fields;

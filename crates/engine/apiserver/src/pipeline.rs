@@ -119,7 +119,8 @@ async fn dispatch(
     request: Request<Body>,
     course: &Course,
 ) -> Result<Response<Body>, Status> {
-    let catalog = server.catalog();
+    let served = server.served();
+    let catalog = served.catalog.clone();
     let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
         return Err(Status::no_such_resource());
     };
@@ -141,6 +142,7 @@ async fn dispatch(
     let context = Context {
         server: server.clone(),
         catalog,
+        served,
         info: info.clone(),
         identity: who,
         bound: storage.map(Arc::new),
@@ -153,6 +155,12 @@ async fn dispatch(
         behind: AtomicBool::default(),
     };
     if let Some(text) = deprecation(&context.resource) {
+        context.warn(text);
+    }
+    if let Some(text) = context
+        .custom_version()
+        .and_then(|(_, version)| version.deprecation.clone())
+    {
         context.warn(text);
     }
     let answered = match course {
@@ -197,7 +205,9 @@ pub(crate) async fn verb(context: &Context) -> Result<Response<Body>, Status> {
     if !info.subresource.is_empty() {
         return subresource::handle(context).await;
     }
-    let served = engenho_catalog::Verb::parse(&info.verb).is_some_and(|v| context.resource.verbs.contains(v));
+    let verb = engenho_catalog::Verb::parse(&info.verb);
+    // Discovery lists fewer verbs of a custom resource that is going; they are refused later, and not for all objects.
+    let served = verb.is_some_and(|v| context.resource.verbs.contains(v) || is_custom(&context.resource));
     if !served || (info.verb == "create" && !info.path_name.is_empty()) {
         return Err(Status::method_not_allowed());
     }

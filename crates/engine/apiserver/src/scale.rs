@@ -29,7 +29,12 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
                 .storage()
                 .get(&context.key(name))?
                 .ok_or_else(|| context.not_found(name))?;
-            Ok(context.plain(StatusCode::OK, &of(context, &served(context, &stored.bytes)?)))
+            let object = served(context, &stored.bytes)?;
+            let scale = match custom(context) {
+                Some(scale) => scale.get(&object).map_err(Status::internal)?,
+                None => of(context, &object),
+            };
+            Ok(context.plain(StatusCode::OK, &scale))
         }
         "update" => {
             let options = WriteOptions::read(&context.info.query, &context.headers, "UpdateOptions", false)?;
@@ -56,6 +61,29 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             .await
         }
     }
+}
+
+/// Where an instance of a custom resource has its counts.
+fn custom(context: &Context) -> Option<&engenho_crd::scale::Scale> {
+    context.custom_version()?.1.scale.as_ref()
+}
+
+/// Managed fields of a Scale of a custom resource have no times, and so stand before others of their operation.
+fn forget_times(object: &mut Value) {
+    let entries = object
+        .pointer_mut("/metadata/managedFields")
+        .and_then(Value::as_array_mut);
+    let Some(entries) = entries else { return };
+    for entry in entries.iter_mut().filter(|entry| entry["subresource"] == "scale") {
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("time");
+        }
+    }
+    let order = |entry: &Value| {
+        let time = entry["time"].as_str().unwrap_or_default();
+        (entry["operation"] != "Apply", time.to_owned())
+    };
+    entries.sort_by_key(order);
 }
 
 /// The Scale of a workload.
@@ -123,6 +151,19 @@ async fn change(
     let at = now(context);
     let (_, stored) = write::run(context, &plan, |live| {
         let live = live.ok_or_else(|| context.not_found(name))?;
+        if let Some(paths) = custom(context) {
+            let bad = |error: engenho_crd::scale::ScaleError| Status::bad_request(error.to_string());
+            let (scale, was_set) = paths.view(live).map_err(bad)?;
+            let mut scale = make(&scale)?;
+            codec::drop_nulls(&mut scale);
+            let mut new = live.clone();
+            paths.put(&mut new, &scale, was_set).map_err(bad)?;
+            object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
+            let (resource, manager) = (&context.resource, &options.manager);
+            let mut booked = fields::update(resource, "scale", Some(live), new, manager, &at);
+            forget_times(&mut booked);
+            return Ok(booked);
+        }
         let mut scale = make(&of(context, live))?;
         codec::drop_nulls(&mut scale);
         let replicas = match &scale["spec"]["replicas"] {
@@ -151,5 +192,9 @@ async fn change(
         ))
     })
     .await?;
-    Ok(context.plain(StatusCode::OK, &of(context, &stored)))
+    let scale = match custom(context) {
+        Some(paths) => paths.view(&stored).map_err(|e| Status::bad_request(e.to_string()))?.0,
+        None => of(context, &stored),
+    };
+    Ok(context.plain(StatusCode::OK, &scale))
 }

@@ -12,7 +12,6 @@ use engenho_catalog::discovery::ServerAddress;
 pub use engenho_catalog::version::VersionInfo;
 use engenho_store::StoreClient;
 use http::{Request, Response};
-use parking_lot::RwLock;
 use revoada_core::env::{Clock, Entropy};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tower_service::Service;
 
 use crate::authorizer::Authorizer;
 use crate::body::Body;
+use crate::custom::{CustomResources, Served};
 use crate::documents::Documents;
 use crate::door::TokenAuthenticator;
 use crate::heartbeat::Heartbeats;
@@ -104,13 +104,18 @@ pub(crate) struct Inner {
     pub turns: Turns,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
-    catalog: RwLock<Arc<Catalog>>,
+    customs: CustomResources,
 }
 
 impl Inner {
+    /// The resources that are served at this moment, with the definitions of the custom ones.
+    pub fn served(&self) -> Arc<Served> {
+        self.customs.served(&self.deps.store.store, || self.documents.forget())
+    }
+
     /// The resources that are served at this moment.
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.read().clone()
+        self.served().catalog.clone()
     }
 }
 
@@ -128,7 +133,7 @@ impl ApiServer {
             documents: Documents::default(),
             turns: Turns::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
-            catalog: RwLock::new(Arc::new(Catalog::builtin().clone())),
+            customs: CustomResources::default(),
             deps,
         };
         Self { inner: Arc::new(inner) }
@@ -147,12 +152,6 @@ impl ApiServer {
     /// The resources that are served at this moment.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.inner.catalog()
-    }
-
-    /// Replaces the served resources (a custom resource definition came or went).
-    pub fn set_catalog(&self, catalog: Catalog) {
-        *self.inner.catalog.write() = Arc::new(catalog);
-        self.inner.documents.forget();
     }
 
     /// Objects in the store, for in-process work on stored bytes (bootstrap, the RBAC cache).

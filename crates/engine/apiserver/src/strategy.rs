@@ -87,6 +87,9 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
         }
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
         ("batch", "jobs") => select_own_pods(object),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => {
+            object["status"] = engenho_crd::conditions::initial_status(&object["spec"]);
+        }
         _ => {}
     }
     drop_disabled(resource, object, None);
@@ -240,6 +243,9 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
             Some(status) => drop(map.insert("status".into(), status.clone())),
             None => drop(map.remove("status")),
         }
+    }
+    if is(resource, "apiextensions.k8s.io", "customresourcedefinitions") {
+        engenho_crd::conditions::keep_storage_version(new);
     }
     if is(resource, "", "namespaces") {
         new["spec"] = old["spec"].clone();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::admit::{self, Admission};
 use crate::context::Context;
 use crate::convert;
+use crate::custom;
 use crate::kinds::{self, kind_of};
 use crate::object;
 use crate::options::WriteOptions;
@@ -137,7 +138,10 @@ async fn attempt(
     if services::concerns(context) && plan.subresource.is_empty() {
         along.and(services::update(context, &mut new, &old)?);
     }
+    let custom = context.custom_version();
     match plan.subresource {
+        "status" if custom.is_some() => engenho_crd::strategy::prepare_status(&mut new, &old),
+        _ if let Some((_, version)) = custom => engenho_crd::strategy::prepare_update(version, &mut new, &old),
         "" => strategy::prepare_update(resource, &mut new, &old),
         "status" => strategy::prepare_status_update(resource, &mut new, &old),
         "finalize" => strategy::prepare_finalize(&mut new, &old),
@@ -154,6 +158,13 @@ async fn attempt(
         }
         _ => Vec::new(),
     });
+    if let Some((custom, version)) = custom {
+        let definition = &custom.definition;
+        errors.extend(match plan.subresource {
+            "status" => engenho_crd::instance::update_status(definition, version, &new, &old, None),
+            _ => engenho_crd::instance::update(definition, version, &new, &old, None),
+        });
+    }
     if !errors.is_empty() {
         return Err(context.invalid(plan.name, &errors));
     }
@@ -183,7 +194,7 @@ async fn attempt(
             Err(failure) => failed(failure),
         };
     }
-    let stored_form = convert::to_storage(resource, new.clone());
+    let stored_form = custom::to_storage(context, new.clone());
     let (kind, api_version) = convert::stored_as(resource);
     let encoded = object::encode(&stored_form, kind, &api_version);
     match context
@@ -280,7 +291,9 @@ fn check_revision(context: &Context, plan: &Plan<'_>, new: &Value, current: u64)
             }
             let detail = "must be specified for an update";
             let error = FieldError::invalid("metadata.resourceVersion", 0, detail);
-            Err(context.invalid(plan.name, &[error]))
+            // Upstream tells the resource here in place of the kind.
+            let resource = &context.resource;
+            Err(Status::invalid(&resource.group, &resource.plural, plan.name, &[error]))
         }
         text => match text.parse::<u64>() {
             Ok(revision) if revision == current => Ok(()),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Group};
-use crate::resource::{Resource, SchemaSource, Subresource, VerbSet, api_version};
+use crate::resource::{Resource, SchemaSource, Subresource, Verb, VerbSet, api_version};
 
 /// Address of this server as seen from a range of clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -208,8 +208,7 @@ struct ApiResource<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     version: &'a str,
     kind: &'a str,
-    #[serde(serialize_with = "verbs")]
-    verbs: VerbSet,
+    verbs: Listed,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     short_names: &'a [crate::Str],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -227,7 +226,7 @@ impl<'a> ApiResource<'a> {
             group: "",
             version: "",
             kind: &resource.kind,
-            verbs: resource.verbs,
+            verbs: Listed::of(resource),
             short_names: &resource.short_names,
             categories: &resource.categories,
             storage_version_hash: resource.storage_version_hash.as_deref(),
@@ -242,7 +241,7 @@ impl<'a> ApiResource<'a> {
             group: &sub.kind.group,
             version: &sub.kind.version,
             kind: &sub.kind.kind,
-            verbs: sub.verbs,
+            verbs: Listed::of_subresource(sub),
             short_names: &[],
             categories: &[],
             storage_version_hash: None,
@@ -250,8 +249,46 @@ impl<'a> ApiResource<'a> {
     }
 }
 
-fn verbs<S: serde::Serializer>(verbs: &VerbSet, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(verbs.iter().map(|verb| verb.as_str()))
+/// Verbs as discovery lists them: alphabetically, and otherwise for custom resources.
+struct Listed {
+    verbs: VerbSet,
+    custom: bool,
+}
+
+/// The order in which verbs of a custom resource are listed.
+const CUSTOM_ORDER: [Verb; 8] = [
+    Verb::Delete,
+    Verb::DeleteCollection,
+    Verb::Get,
+    Verb::List,
+    Verb::Patch,
+    Verb::Create,
+    Verb::Update,
+    Verb::Watch,
+];
+
+impl Listed {
+    fn of(resource: &Resource) -> Self {
+        Listed {
+            verbs: resource.verbs,
+            custom: !matches!(resource.schema, SchemaSource::Builtin(_)),
+        }
+    }
+
+    fn of_subresource(sub: &Subresource) -> Self {
+        Listed {
+            verbs: sub.verbs,
+            custom: false,
+        }
+    }
+}
+
+impl Serialize for Listed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let order = if self.custom { CUSTOM_ORDER } else { Verb::ALL };
+        let listed = order.into_iter().filter(|verb| self.verbs.contains(*verb));
+        serializer.collect_seq(listed.map(Verb::as_str))
+    }
 }
 
 #[derive(Serialize)]
@@ -301,8 +338,7 @@ struct AggregatedResource<'a> {
     response_kind: ResponseKind<'a>,
     scope: &'static str,
     singular_resource: &'a str,
-    #[serde(serialize_with = "verbs")]
-    verbs: VerbSet,
+    verbs: Listed,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     short_names: &'a [crate::Str],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -323,14 +359,14 @@ impl<'a> AggregatedResource<'a> {
                     kind: &sub.kind.kind,
                 },
             },
-            verbs: sub.verbs,
+            verbs: Listed::of_subresource(sub),
         });
         AggregatedResource {
             resource: &resource.plural,
             response_kind: ResponseKind::own(resource, &resource.kind),
             scope: if resource.namespaced { "Namespaced" } else { "Cluster" },
             singular_resource: &resource.singular,
-            verbs: resource.verbs,
+            verbs: Listed::of(resource),
             short_names: &resource.short_names,
             categories: &resource.categories,
             subresources: subresources.collect(),
@@ -369,8 +405,7 @@ impl<'a> ResponseKind<'a> {
 struct AggregatedSubresource<'a> {
     subresource: &'a str,
     response_kind: ResponseKind<'a>,
-    #[serde(serialize_with = "verbs")]
-    verbs: VerbSet,
+    verbs: Listed,
 }
 
 #[cfg(test)]

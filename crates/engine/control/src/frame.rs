@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
 use crate::controllers::{
-    Bootstrap, ClusterRoles, Compaction, Events, Leases, Namespaces, Nodes, Quotas, RootCa, ServiceAccounts,
+    Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes, Quotas, RootCa,
+    ServiceAccounts,
 };
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
@@ -59,6 +60,7 @@ impl Controllers {
         starter.spawn(Quotas::new(&deps));
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
+        starter.spawn(Definitions::new(&deps));
         starter.spawn(Leases::new(&deps));
         starter.spawn(Events::new(&deps));
         Self { board }

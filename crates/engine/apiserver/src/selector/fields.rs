@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use engenho_crd::Version;
 use serde_json::Value;
 
 /// Why a field selector is refused.
@@ -38,8 +39,8 @@ pub struct FieldSelector {
 }
 
 /// Fields that a kind lets select by, beside name and namespace, and how it words a refusal.
-struct Fields {
-    names: &'static [&'static str],
+struct Fields<'a> {
+    names: Vec<&'a str>,
     refusal: Refusal,
 }
 
@@ -50,8 +51,11 @@ enum Refusal {
     LabelForKind(&'static str),
 }
 
-fn fields_of(group: &str, resource: &str) -> Fields {
-    let of = |names, refusal| Fields { names, refusal };
+fn fields_of(group: &str, resource: &str) -> Fields<'static> {
+    let of = |names: &[&'static str], refusal| Fields {
+        names: names.to_vec(),
+        refusal,
+    };
     match (group, resource) {
         ("", "pods") => of(
             &[
@@ -116,7 +120,19 @@ fn fields_of(group: &str, resource: &str) -> Fields {
 impl FieldSelector {
     /// Parses a selector for the objects of one resource.
     pub fn parse(text: &str, group: &str, version: &str, resource: &str) -> Result<Self, FieldSelectorError> {
-        let fields = fields_of(group, resource);
+        Self::parse_of(text, &fields_of(group, resource), group, version)
+    }
+
+    /// Parses a selector for the instances of a custom resource.
+    pub fn parse_custom(text: &str, custom: &Version) -> Result<Self, FieldSelectorError> {
+        let fields = Fields {
+            names: custom.selectable.iter().map(|(name, _)| name.as_str()).collect(),
+            refusal: Refusal::Label,
+        };
+        Self::parse_of(text, &fields, "", "")
+    }
+
+    fn parse_of(text: &str, fields: &Fields<'_>, group: &str, version: &str) -> Result<Self, FieldSelectorError> {
         let mut terms = Vec::new();
         for term in split_terms(text).into_iter().filter(|t| !t.is_empty()) {
             let malformed = || FieldSelectorError::Malformed {

@@ -10,6 +10,11 @@ pub fn since(timestamp: &str, now_ms: u64) -> String {
     }
 }
 
+/// Time since `timestamp`; none if it is no timestamp.
+pub fn read(timestamp: &str, now_ms: u64) -> Option<String> {
+    times::parse(timestamp).map(|then| human(now_ms.cast_signed() / 1000 - then.cast_signed() / 1000))
+}
+
 /// Time until `timestamp`.
 #[cfg(test)]
 pub fn until(timestamp: &str, now_ms: u64) -> String {

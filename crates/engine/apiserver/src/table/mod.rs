@@ -189,15 +189,26 @@ fn table(
     let include = include(context)?;
     let resource = &context.resource;
     let now_ms = context.server.deps.clock.unix_ms();
-    let columns = columns(&resource.group, &resource.version, &resource.plural);
+    let custom = context.custom_version().map(|(_, version)| version);
+    let columns = match custom {
+        Some(_) => Vec::new(),
+        None => columns(&resource.group, &resource.version, &resource.plural),
+    };
     let mut rows = Vec::with_capacity(objects.len());
     for object in objects {
         let bookmark = object::name(object).is_empty();
         let row = Row { object, now_ms };
         let mut out = Map::new();
         if !bookmark {
-            let mut cells = cells(&resource.group, &resource.plural, &row).unwrap_or_else(|| generic(&columns, &row));
-            cells.resize(columns.len(), "".into());
+            let cells = match custom {
+                Some(version) => engenho_crd::table::cells(version, object, &|time| age::read(time, now_ms)),
+                None => {
+                    let printed = cells(&resource.group, &resource.plural, &row);
+                    let mut cells = printed.unwrap_or_else(|| generic(&columns, &row));
+                    cells.resize(columns.len(), "".into());
+                    cells
+                }
+            };
             out.insert("cells".into(), cells.into());
             if resource.group.is_empty()
                 && resource.plural == "pods"
@@ -215,10 +226,10 @@ fn table(
         }
         rows.push(Value::Object(out));
     }
-    let definitions = if with_columns {
-        columns.iter().map(column).collect()
-    } else {
-        Value::Null
+    let definitions = match custom {
+        _ if !with_columns => Value::Null,
+        Some(version) => engenho_crd::table::definitions(version),
+        None => columns.iter().map(column).collect(),
     };
     Ok(json!({
         "kind": "Table",

@@ -15,7 +15,7 @@ use crate::status::Status;
 use crate::storage::{Along, WriteFailure};
 use crate::validate::meta;
 use crate::write::{check_namespace, now};
-use crate::{convert, fields, kinds, leases, object, random, services, strategy};
+use crate::{convert, custom, fields, kinds, leases, object, random, services, strategy};
 
 /// How long a Pod waits for the account that it runs as.
 const ACCOUNT_WAIT: Duration = Duration::from_millis(1_500);
@@ -43,14 +43,25 @@ pub(crate) async fn body(context: &Context, options: &WriteOptions) -> Result<Va
     let bytes = context.read_body().await?;
     let mut warnings = Vec::new();
     let expected = Expected::of(&context.resource);
-    let mut object = codec::decode_object(
-        &bytes,
-        format,
-        &expected,
-        &context.catalog,
-        options.validation,
-        &mut warnings,
-    )?;
+    let mut object = match context.custom_version() {
+        Some((custom, version)) => codec::decode_custom(
+            &bytes,
+            format,
+            &expected,
+            &context.catalog,
+            (&custom.definition, version),
+            options.validation,
+            &mut warnings,
+        )?,
+        None => codec::decode_object(
+            &bytes,
+            format,
+            &expected,
+            &context.catalog,
+            options.validation,
+            &mut warnings,
+        )?,
+    };
     context.warnings.lock().append(&mut warnings);
     complete(context, &mut object);
     Ok(object)
@@ -59,6 +70,10 @@ pub(crate) async fn body(context: &Context, options: &WriteOptions) -> Result<Va
 /// Defaults that count as the client's own: they are booked to its field manager.
 pub(crate) fn complete(context: &Context, object: &mut Value) {
     let resource = &context.resource;
+    if let Some((_, version)) = context.custom_version() {
+        version.default(object);
+        return;
+    }
     strategy::default(resource, object);
     if resource.group.is_empty() && resource.plural == "namespaces" && !object::name(object).is_empty() {
         strategy::keep_namespace_label(object);
@@ -138,7 +153,7 @@ pub(crate) async fn store(
             };
         }
         let (kind, api_version) = convert::stored_as(resource);
-        let encoded = object::encode(&convert::to_storage(resource, object.clone()), kind, &api_version);
+        let encoded = object::encode(&custom::to_storage(context, object.clone()), kind, &api_version);
         match context.storage().write(resource, &key, &encoded, 0, along).await {
             Ok(revision) => {
                 object::set_meta(&mut object, "resourceVersion", revision.to_string());
@@ -174,7 +189,14 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
     if services::concerns(context) {
         along.and(services::create(context, object)?);
     }
-    strategy::prepare_create(resource, object, context.server.deps.clock.unix_ms());
+    match context.custom_version() {
+        Some((custom, _)) if custom.definition.terminating => {
+            let text = "create not allowed while custom resource definition is terminating";
+            return Err(Status::forbidden(context.gr(), &name, text));
+        }
+        Some((_, version)) => engenho_crd::strategy::prepare_create(version, object),
+        None => strategy::prepare_create(resource, object, context.server.deps.clock.unix_ms()),
+    }
     if resource.group == "certificates.k8s.io" {
         strategy::sign_request(object, &context.identity);
     }
@@ -185,6 +207,9 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         &resource.plural,
         object,
     ));
+    if let Some((custom, version)) = context.custom_version() {
+        errors.extend(engenho_crd::instance::create(&custom.definition, version, object, None));
+    }
     if !errors.is_empty() {
         return Err(context.invalid(&name, &errors));
     }
@@ -198,8 +223,10 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
     warnings.into_iter().for_each(|warning| context.warn(warning));
     along.and(admission.validate(object, None)?);
     // Whoever reads it finds the defaults of what plugins added as well.
-    strategy::default(resource, object);
-    engenho_defaults::finish(group, plural, object);
+    if context.custom_version().is_none() {
+        strategy::default(resource, object);
+        engenho_defaults::finish(group, plural, object);
+    }
     Ok(along)
 }
 

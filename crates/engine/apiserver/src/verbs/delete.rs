@@ -271,6 +271,16 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
     let mut new = old.clone();
     set_finalizers(&mut new, &finalizers(&old, options.propagation, kind));
     let now_ms = context.server.deps.clock.unix_ms();
+    // A definition stays until its instances are gone.
+    if resource.group == "apiextensions.k8s.io"
+        && let Some(marked) = engenho_crd::conditions::mark_deleted(&new, &crate::times::seconds(now_ms))
+    {
+        new = marked;
+        if !options.dry_run {
+            return store_marked(context, key, stored, new).await;
+        }
+        return Ok(Deleted::Marked(new));
+    }
     let is_namespace = resource.group.is_empty() && resource.plural == "namespaces";
     let grace_s = if kind.graceful {
         pod_grace(&old, options.grace_s)
@@ -295,8 +305,14 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
     if new == old || options.dry_run {
         return Ok(Deleted::Marked(new));
     }
+    store_marked(context, key, stored, new).await
+}
+
+/// Writes an object that is being deleted and stays for now.
+async fn store_marked(context: &Context, key: &str, stored: &Stored, mut new: Value) -> Result<Deleted, Failed> {
+    let resource = &context.resource;
     let (kind, api_version) = convert::stored_as(resource);
-    let encoded = object::encode(&convert::to_storage(resource, new.clone()), kind, &api_version);
+    let encoded = object::encode(&crate::custom::to_storage(context, new.clone()), kind, &api_version);
     let revision = context
         .storage()
         .write(resource, key, &encoded, stored.revision, Along::default())

@@ -8,7 +8,7 @@ use crate::context::{Context, parse_stored};
 use crate::negotiate::{Media, Shape};
 use crate::options::parse_revision;
 use crate::status::Status;
-use crate::{convert, leases, respond};
+use crate::{custom, leases, respond};
 
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let version = context.info.query.get("resourceVersion");
@@ -28,7 +28,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         .ok_or_else(|| context.not_found(name))?;
     let output = &context.output;
     let as_stored = output.media == Media::Json && output.shape == Shape::Object && !output.pretty;
-    if as_stored && !convert::is_converted(&context.resource) {
+    if as_stored && !custom::is_converted(context) {
         return Ok(respond::bytes(
             StatusCode::OK,
             output.media.content_type(),
@@ -40,5 +40,5 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
 
 /// A stored object in the form that this request's resource serves.
 pub(crate) fn served(context: &Context, bytes: &[u8]) -> Result<Value, Status> {
-    Ok(convert::from_storage(&context.resource, parse_stored(bytes)?))
+    Ok(custom::from_storage(context, parse_stored(bytes)?))
 }

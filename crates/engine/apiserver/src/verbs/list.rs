@@ -14,7 +14,7 @@ use crate::options::{ListOptions, RevisionMatch};
 use crate::selector::{FieldSelector, LabelSelector, Selector};
 use crate::status::Status;
 use crate::verbs::get::served;
-use crate::{convert, leases, object, respond, table};
+use crate::{custom, leases, object, respond, table};
 
 /// Objects are looked at in batches of at most this many when a selector and a limit are given.
 const BATCH: usize = 500;
@@ -23,12 +23,11 @@ const BATCH: usize = 500;
 pub(crate) fn selector(context: &Context) -> Result<Selector, Status> {
     let (query, resource) = (&context.info.query, &context.resource);
     let labels = LabelSelector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
-    let fields = FieldSelector::parse(
-        query.get("fieldSelector"),
-        &resource.group,
-        &resource.version,
-        &resource.plural,
-    )
+    let text = query.get("fieldSelector");
+    let fields = match context.custom_version() {
+        Some((_, version)) => FieldSelector::parse_custom(text, version),
+        None => FieldSelector::parse(text, &resource.group, &resource.version, &resource.plural),
+    }
     .map_err(|e| Status::bad_request(e.to_string()))?;
     Ok(Selector { labels, fields })
 }
@@ -232,7 +231,7 @@ fn expired(error: &StoreError, token: &Option<Token>, start: &str) -> Status {
 
 fn header(context: &Context) -> Map<String, Value> {
     let mut list = Map::new();
-    list.insert("kind".into(), format!("{}List", context.resource.kind).into());
+    list.insert("kind".into(), context.list_kind().into());
     list.insert("apiVersion".into(), context.resource.api_version().into());
     list
 }
@@ -267,12 +266,12 @@ fn concatenate(context: &Context, page: Page) -> Result<Response<Body>, Status> 
         resource.api_version()
     );
     let strip = !is_custom(resource);
-    let converted = convert::is_converted(resource);
+    let converted = custom::is_converted(context);
     let size: usize = page.items.iter().map(|i| i.bytes.len() + 1).sum();
     let mut out = Vec::with_capacity(size + 256);
     let head = format!(
-        r#"{{"kind":"{}List","apiVersion":"{}","metadata":{},"items":["#,
-        resource.kind,
+        r#"{{"kind":"{}","apiVersion":"{}","metadata":{},"items":["#,
+        context.list_kind(),
         resource.api_version(),
         list_meta(&page)
     );

@@ -132,7 +132,9 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     if let Patch::Apply(config) = &mut patch {
         codec::check_kind(config, &expected, &context.catalog)?;
         codec::drop_nulls(config);
-        if let Some(schema) = context.resource.schema() {
+        if let Some(schema) = context.resource.schema()
+            && context.custom_version().is_none()
+        {
             complaints.extend(prune::prune(config, &schema));
         }
     }
@@ -171,7 +173,11 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             return Err(patched_refusal(&object, &format!("the patch makes it a {found}")));
         }
         let mut unknown = complaints.clone();
-        if let Some(schema) = &schema {
+        if let Some((custom, version)) = context.custom_version() {
+            let read = version.decode(&mut object, custom.definition.preserve_unknown);
+            let found = read.map_err(|e| patched_refusal(&object, &e))?;
+            unknown.extend(found.iter().map(|path| format!("unknown field \"{path}\"")));
+        } else if let Some(schema) = &schema {
             typecheck::check(&object, schema).map_err(|e| patched_refusal(&object, &e.to_string()))?;
             unknown.extend(prune::prune(&mut object, schema));
         }
@@ -183,7 +189,9 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             FieldValidation::Warn => context.warnings.lock().extend(unknown),
             FieldValidation::Strict | FieldValidation::Ignore => {}
         }
-        codec::drop_nulls(&mut object);
+        if context.custom_version().is_none() {
+            codec::drop_nulls(&mut object);
+        }
         create::complete(context, &mut object);
         if apply {
             return Ok(object);

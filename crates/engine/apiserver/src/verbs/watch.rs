@@ -23,7 +23,7 @@ use crate::options::ListOptions;
 use crate::selector::Selector;
 use crate::status::Status;
 use crate::verbs::{get::served, list};
-use crate::{convert, leases, object, respond, table};
+use crate::{custom, leases, object, respond, table};
 
 /// Shortest life of a watch that names none; the longest is twice that, so that clients don't come back all at once.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
@@ -280,7 +280,7 @@ impl Watch {
     fn push_bytes(&mut self, kind: &str, bytes: &[u8]) -> Result<(), Status> {
         let context = &self.context;
         let text = context.output.media != Media::Protobuf;
-        if text && context.output.shape == Shape::Object && !convert::is_converted(&context.resource) {
+        if text && context.output.shape == Shape::Object && !custom::is_converted(context) {
             let mut line = BytesMut::with_capacity(bytes.len() + 40);
             line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
             line.extend_from_slice(bytes);
@@ -288,7 +288,7 @@ impl Watch {
             self.pending.push_back(line.freeze());
             return Ok(());
         }
-        let value = convert::from_storage(&context.resource, parse_stored(bytes)?);
+        let value = custom::from_storage(context, parse_stored(bytes)?);
         self.push(kind, &value)
     }
 

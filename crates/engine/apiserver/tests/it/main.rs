@@ -1,5 +1,6 @@
 //! The API in process: requests through the service over a store of one replica.
 
+mod custom;
 mod door;
 mod failures;
 mod harness;
