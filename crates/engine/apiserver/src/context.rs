@@ -126,6 +126,12 @@ impl Context {
         }
     }
 
+    /// Waits until everything committed before is visible here.
+    pub async fn linearize(&self) -> Result<(), Status> {
+        let linearized = self.storage().linearize().await;
+        linearized.map_err(|error| self.storage().read_status(&error))
+    }
+
     /// Waits for the freshness that a read at `revision` needs, and remembers to warn if it cannot be had.
     pub async fn prepare_read(&self, revision: Option<u64>) -> Result<(), Status> {
         match self.storage().prepare_read(revision).await? {

@@ -188,7 +188,8 @@ async fn attempt(
         return Ok(Attempt::Done(StatusCode::OK, new));
     }
     if is_finished(context, &new) {
-        along.and(last(context, &old)?);
+        // What the update took or gave up is no matter any more, and a key can be changed only once.
+        let along = last(context, &old)?;
         return match context.storage().delete(key, current.revision, along).await {
             Ok(_) => Ok(Attempt::Done(StatusCode::OK, new)),
             Err(failure) => failed(failure),
@@ -212,8 +213,7 @@ async fn attempt(
 
 /// The object as of now.
 pub(crate) async fn newest(context: &Context, key: &str) -> Result<Option<Stored>, Status> {
-    let linearized = context.storage().linearize().await;
-    linearized.map_err(|error| context.storage().read_status(&error))?;
+    context.linearize().await?;
     context.storage().get(key)
 }
 

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
 use crate::controllers::{
-    Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes, Quotas, RootCa,
+    Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes, Protection, Quotas, RootCa,
     ServiceAccounts,
 };
 use crate::facts::Members;
@@ -58,6 +58,7 @@ impl Controllers {
         starter.spawn(ServiceAccounts::new(&deps));
         starter.spawn(RootCa::new(&deps));
         starter.spawn(Quotas::new(&deps));
+        starter.spawn(Protection::new(&deps));
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
         starter.spawn(Definitions::new(&deps));

@@ -52,7 +52,11 @@ fn five_voters_lose_two_then_their_majority() {
         let survivor = cluster.member(&survivors[0])?;
         no_writes_without_a_majority(survivor, &lost).await?;
 
-        let said = survivor.cli(&["recover", "--yes"]).await?.ok()?;
+        // Who was heard a moment ago is late, and not lost yet: until then nothing is recovered.
+        let said = eventually("a recovery", Duration::from_secs(20), async || {
+            survivor.cli(&["recover", "--yes"]).await?.ok()
+        })
+        .await?;
         let recovered = survivor
             .until("a new epoch with a quorum", Duration::from_secs(40), |status| {
                 if status.epoch == 2 && status.quorum {

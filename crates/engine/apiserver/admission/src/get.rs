@@ -2,9 +2,6 @@
 
 use serde_json::{Map, Value};
 
-/// The fields of a JSON object.
-pub(crate) type Fields = Map<String, Value>;
-
 /// A text, empty if it is none.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use engenho_quantity::Quantity;
 use serde_json::Value;
 
-use crate::amounts::{Amounts, read, written};
 use crate::get::{items, items_mut, section, set, text};
 use crate::pod_resources::{List, specified};
 use crate::{Lookup, Operation, Outcome, Refusal, Request};
+use engenho_quantity::amounts::{Amounts, read, written};
 
 /// Says in a pod which amounts it got.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use engenho_quantity::Quantity;
 use serde_json::Value;
 
-use crate::amounts::{Amounts, add, largest, read};
 use crate::get::{fields, items, text};
+use engenho_quantity::amounts::{Amounts, Runs, add, largest, of_containers, read};
 
 /// The two lists of a container's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,28 +62,13 @@ pub(crate) fn effective(pod: &Value, list: List) -> Amounts {
 fn total(pod: &Value, list: List, statuses: &BTreeMap<&str, &Value>) -> Amounts {
     let spec = &pod["spec"];
     let refused_resize = is_resize_infeasible(pod);
-    let of = |container: &Value| match statuses.get(text(&container["name"])) {
-        Some(status) if !status["resources"].is_null() => actual(container, status, list, refused_resize),
+    let of = |container: &Value, runs: Runs| match statuses.get(text(&container["name"])) {
+        Some(status) if runs == Runs::On && !status["resources"].is_null() => {
+            actual(container, status, list, refused_resize)
+        }
         _ => read(&container["resources"][list.field()]),
     };
-    let mut total = Amounts::new();
-    for container in items(&spec["containers"]) {
-        add(&mut total, &of(container));
-    }
-    let (mut sidecars, mut starting) = (Amounts::new(), Amounts::new());
-    for container in items(&spec["initContainers"]) {
-        if text(&container["restartPolicy"]) == "Always" {
-            let own = of(container);
-            add(&mut total, &own);
-            add(&mut sidecars, &own);
-            largest(&mut starting, &sidecars);
-        } else {
-            let mut now = read(&container["resources"][list.field()]);
-            add(&mut now, &sidecars);
-            largest(&mut starting, &now);
-        }
-    }
-    largest(&mut total, &starting);
+    let mut total = of_containers(items(&spec["containers"]), items(&spec["initContainers"]), of);
     let own = read(&spec["resources"][list.field()]);
     total.extend(own.into_iter().filter(|(name, _)| is_pod_level(name)));
     total
@@ -110,7 +95,7 @@ fn is_resize_infeasible(pod: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amounts::written;
+    use engenho_quantity::amounts::written;
     use serde_json::json;
 
     fn cpu(amount: &str) -> Value {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::amounts::read;
 use crate::get::{fields, items, quoted, section, set, text};
 use crate::{Lookup, Outcome, Refusal, Request};
+use engenho_quantity::amounts::read;
 
 /// A pod may not say of itself what its runtime costs.
 const MISMATCH: &str = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";

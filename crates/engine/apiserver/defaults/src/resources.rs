@@ -1,19 +1,15 @@
 //! Resource lists: rounding, requests that follow from limits, and what a pod as a whole asks for.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use crate::fields::{Fields, add_missing, is_bare, items, object, text};
+use crate::fields::{Fields, add_missing, is_bare, object};
 use engenho_quantity::Quantity;
+use engenho_quantity::amounts::{Amounts, of_containers, read, written};
 
 /// The lists of a container's or a claim's `resources`.
 const REQUIREMENTS: [&str; 2] = ["limits", "requests"];
 /// Prefix of the names of huge pages, by size.
 const HUGE_PAGES: &str = "hugepages-";
-
-/// Amounts by resource.
-type Amounts = BTreeMap<String, Quantity>;
 
 /// Rounds the amounts of each of these lists up to thousandths. What is no amount is left for validation.
 pub fn round(map: &mut Fields, lists: &[&str]) {
@@ -64,22 +60,16 @@ pub fn pod_level(spec: &mut Fields) {
             .and_then(Value::as_object)
             .is_some_and(|r| r.contains_key(name))
     };
-    let huge: Fields = limits
-        .iter()
-        .filter(|(name, _)| name.starts_with(HUGE_PAGES) && !requested(name))
-        .map(written)
-        .collect();
-    add_missing(resources, "limits", Some(&huge));
+    let mut huge = limits;
+    huge.retain(|name, _| name.starts_with(HUGE_PAGES) && !requested(name));
+    add_missing(resources, "limits", Some(&written(&huge)));
 
     if is_bare(resources, "limits") {
         return;
     }
-    let shared: Fields = requests
-        .iter()
-        .filter(|(name, _)| is_shared(name))
-        .map(written)
-        .collect();
-    add_missing(resources, "requests", Some(&shared));
+    let mut shared = requests;
+    shared.retain(|name, _| is_shared(name));
+    add_missing(resources, "requests", Some(&written(&shared)));
     let limits: Option<Fields> = resources.get("limits").and_then(Value::as_object).map(|limits| {
         let known = limits
             .iter()
@@ -94,56 +84,14 @@ fn is_shared(name: &str) -> bool {
     matches!(name, "cpu" | "memory")
 }
 
-fn written((name, amount): (&String, &Quantity)) -> (String, Value) {
-    (name.clone(), amount.to_string().into())
-}
-
-/// What the containers of a pod need at once, of the given list: all that run for good, or the largest that runs before
-/// them together with the sidecars started by then.
-fn aggregate(spec: &mut Fields, list: &str) -> Amounts {
-    let mut total = Amounts::new();
-    for container in items(spec, "containers") {
-        add(&mut total, &amounts(container, list));
-    }
-    let (mut sidecars, mut starting) = (Amounts::new(), Amounts::new());
-    for container in items(spec, "initContainers") {
-        let own = amounts(container, list);
-        if text(container, "restartPolicy") == "Always" {
-            add(&mut total, &own);
-            add(&mut sidecars, &own);
-            largest(&mut starting, &sidecars);
-        } else {
-            let mut now = own;
-            add(&mut now, &sidecars);
-            largest(&mut starting, &now);
-        }
-    }
-    largest(&mut total, &starting);
-    total
-}
-
-fn amounts(container: &mut Fields, list: &str) -> Amounts {
-    object(container, "resources")
-        .and_then(|resources| object(resources, list))
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), Quantity::read(value).ok()?)))
-        .collect()
-}
-
-fn add(total: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        let sum = total.get(name).map_or(*amount, |before| before.plus(*amount));
-        total.insert(name.clone(), sum);
-    }
-}
-
-fn largest(total: &mut Amounts, other: &Amounts) {
-    for (name, amount) in other {
-        if total.get(name).is_none_or(|before| amount > before) {
-            total.insert(name.clone(), *amount);
-        }
-    }
+/// What the containers of a pod need at once, of the given list.
+fn aggregate(spec: &Fields, list: &str) -> Amounts {
+    let containers = |field: &str| spec.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    of_containers(
+        containers("containers"),
+        containers("initContainers"),
+        |container, _| read(&container["resources"][list]),
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Amounts of resources (upstream `resource.Quantity`): reading, comparing, adding, rounding, and writing them in the
 //! one canonical form.
 
+pub mod amounts;
+
 use std::cmp::Ordering;
 use std::fmt;
 

@@ -1,9 +1,8 @@
 //! What the server makes of Pods: quality of service, selectors that follow the Pod's own labels, fields of features
 //! that are off.
 
-use std::collections::BTreeMap;
-
 use engenho_quantity::Quantity;
+use engenho_quantity::amounts::{Amounts, add, read};
 use serde_json::{Value, json};
 
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
@@ -13,12 +12,10 @@ fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 }
 
 /// The amounts of `cpu` and `memory` that are more than nothing.
-fn amounts(list: &Value) -> BTreeMap<&'static str, Quantity> {
-    ["cpu", "memory"]
-        .into_iter()
-        .map(|name| (name, Quantity::of(&list[name])))
-        .filter(|(_, amount)| *amount > Quantity::ZERO)
-        .collect()
+fn computing(list: &Value) -> Amounts {
+    let mut amounts = read(list);
+    amounts.retain(|name, amount| matches!(name.as_str(), "cpu" | "memory") && *amount > Quantity::ZERO);
+    amounts
 }
 
 /// Quality of service (upstream `ComputePodQOS`): Guaranteed if CPU and memory are limited everywhere, to what is asked
@@ -36,20 +33,12 @@ pub(super) fn qos_class(pod: &Value) -> &'static str {
         let containers = items(spec, "containers").iter().chain(items(spec, "initContainers"));
         containers.map(|container| &container["resources"]).collect()
     };
-    let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
+    let (mut requests, mut limits) = (Amounts::new(), Amounts::new());
     let mut guaranteed = true;
-    let add = |total: &mut BTreeMap<&'static str, Quantity>, more: &BTreeMap<&'static str, Quantity>| {
-        for (name, amount) in more {
-            let sum = total
-                .get(name)
-                .map_or(*amount, |before: &Quantity| before.plus(*amount));
-            total.insert(name, sum);
-        }
-    };
     for resources in places {
-        let limited = amounts(&resources["limits"]);
-        add(&mut requests, &amounts(&resources["requests"]));
+        let limited = computing(&resources["limits"]);
         guaranteed &= limited.len() == 2;
+        add(&mut requests, &computing(&resources["requests"]));
         add(&mut limits, &limited);
     }
     if requests.is_empty() && limits.is_empty() {

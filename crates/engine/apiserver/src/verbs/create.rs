@@ -130,7 +130,7 @@ pub(crate) async fn store(
         let along = match prepare(context, &mut object, options.dry_run) {
             // What is missed or in the way may be otherwise by now, and not yet so on this replica.
             Err(status) if !linearized && (400..500).contains(&status.code) => {
-                linearize(context).await?;
+                context.linearize().await?;
                 linearized = true;
                 continue;
             }
@@ -145,7 +145,7 @@ pub(crate) async fn store(
         };
         let key = resource.storage_key(&context.info.namespace, &name);
         if options.dry_run {
-            linearize(context).await?;
+            context.linearize().await?;
             return if context.storage().get(&key)?.is_some() {
                 Err(taken())
             } else {
@@ -169,11 +169,6 @@ pub(crate) async fn store(
             Err(WriteFailure::Status(status)) => return Err(status),
         }
     }
-}
-
-async fn linearize(context: &Context) -> Result<(), Status> {
-    let linearized = context.storage().linearize().await;
-    linearized.map_err(|error| context.storage().read_status(&error))
 }
 
 /// Completes and checks a new object. Gives what has to be so, and is written, with it.

@@ -140,3 +140,24 @@ async fn pods_get_their_account_and_obey_their_namespace() {
     );
     assert_eq!(w.call("POST", pods, Some(pod("b", false))).await.0, 201);
 }
+
+#[tokio::test]
+async fn a_last_update_that_changes_all_deletes_all_the_same() {
+    let w = World::new().await;
+    let mut held = service(
+        "a",
+        json!({"type": "NodePort", "clusterIP": "10.96.0.78", "ports": [{"port": 80, "nodePort": 30078}]}),
+    );
+    held["metadata"]["finalizers"] = json!(["example.com/held"]);
+    assert_eq!(w.call("POST", SERVICES, Some(held)).await.0, 201);
+    let path = format!("{SERVICES}/a");
+    assert_eq!(w.call("DELETE", &path, None).await.0, 200);
+    let (_, mut a) = w.call("GET", &path, None).await;
+    a["metadata"]["finalizers"] = json!([]);
+    a["spec"] = json!({"type": "ExternalName", "externalName": "example.com"});
+    let (code, body) = w.call("PUT", &path, Some(a)).await;
+    assert_eq!(code, 200, "{body}");
+    assert_eq!(w.call("GET", &path, None).await.0, 404);
+    let address = "/apis/networking.k8s.io/v1/ipaddresses/10.96.0.78";
+    assert_eq!(w.call("GET", address, None).await.0, 404);
+}

@@ -2,6 +2,7 @@
 
 mod namespaces;
 mod nodes;
+mod protection;
 mod quotas;
 mod root_ca;
 mod service_accounts;

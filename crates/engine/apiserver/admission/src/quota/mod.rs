@@ -6,9 +6,10 @@ mod usage;
 use engenho_quantity::Quantity;
 use serde_json::{Map, Value};
 
-use crate::amounts::{Amounts, add, growth, read, written};
+use crate::amounts::growth;
 use crate::get::{name, set, text};
 use crate::{Lookup, Operation, Refusal, Request};
+use engenho_quantity::amounts::{Amounts, add, read, written};
 use usage::Kind;
 
 /// Resources that no quota counts: what is not stored, and events.

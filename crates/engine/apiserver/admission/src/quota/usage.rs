@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::scopes::Scope;
 use crate::Operation;
-use crate::amounts::{Amounts, add, largest, read};
 use crate::claim_resize::class;
 use crate::get::{items, text};
 use crate::pod_resources::{List, effective, has_pod_level};
+use engenho_quantity::amounts::{Amounts, add, largest, read};
 
 /// Prefix of what is asked for, in the names of quotas.
 const REQUESTS: &str = "requests.";

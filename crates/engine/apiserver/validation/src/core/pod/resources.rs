@@ -11,6 +11,7 @@ use crate::get::{entries, given, items, text};
 use crate::names::dns_label;
 use crate::{FieldError, Path};
 use engenho_quantity::Quantity;
+use engenho_quantity::amounts::{Amounts, of_containers, read};
 
 type NameRule = fn(&str, &Path, &mut Errors);
 
@@ -178,48 +179,13 @@ pub(super) fn pod(spec: &Value, claims: &[&str], options: Options, path: &Path, 
     }
 }
 
-/// What the containers of a pod ask for together: regular ones and restarting init containers run side by side, other
-/// init containers one after the other before.
-fn requested(spec: &Value) -> Vec<(String, Quantity)> {
-    let mut total: Vec<(String, Quantity)> = Vec::new();
-    let set = |list: &mut Vec<(String, Quantity)>, name: &str, change: &dyn Fn(Quantity) -> Quantity| match list
-        .iter_mut()
-        .find(|(n, _)| n == name)
-    {
-        Some((_, amount)) => *amount = change(*amount),
-        None => list.push((name.to_owned(), change(Quantity::ZERO))),
-    };
-    for container in items(&spec["containers"]) {
-        for (name, value) in entries(&container["resources"]["requests"]) {
-            set(&mut total, name, &|amount| amount.plus(Quantity::of(value)));
-        }
-    }
-    let (mut restarting, mut peak): (Vec<(String, Quantity)>, Vec<(String, Quantity)>) = (Vec::new(), Vec::new());
-    for container in items(&spec["initContainers"]) {
-        let requests = entries(&container["resources"]["requests"]);
-        if text(&container["restartPolicy"]) == "Always" {
-            for (name, value) in requests {
-                set(&mut total, name, &|amount| amount.plus(Quantity::of(value)));
-                set(&mut restarting, name, &|amount| amount.plus(Quantity::of(value)));
-            }
-            for (name, amount) in &restarting {
-                set(&mut peak, name, &|p| p.max(*amount));
-            }
-        } else {
-            let mut now = restarting.clone();
-            for (name, value) in requests {
-                set(&mut now, name, &|amount| amount.plus(Quantity::of(value)));
-            }
-            for (name, amount) in &now {
-                set(&mut peak, name, &|p| p.max(*amount));
-            }
-        }
-    }
-    for (name, amount) in peak {
-        set(&mut total, &name, &|t| t.max(amount));
-    }
-    total.sort_by(|a, b| a.0.cmp(&b.0));
-    total
+/// What the containers of a pod ask for together.
+fn requested(spec: &Value) -> Amounts {
+    of_containers(
+        items(&spec["containers"]),
+        items(&spec["initContainers"]),
+        |container, _| read(&container["resources"]["requests"]),
+    )
 }
 
 #[cfg(test)]
@@ -257,6 +223,6 @@ mod tests {
                 {"resources": {"requests": {"cpu": "2"}}},
             ],
         });
-        assert_eq!(requested(&spec)[0].1.to_string(), "2500m");
+        assert_eq!(requested(&spec)["cpu"].to_string(), "2500m");
     }
 }
