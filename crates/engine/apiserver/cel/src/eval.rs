@@ -114,15 +114,16 @@ impl<'a, 'b> Evaluator<'a, 'b> {
         if !select.test {
             self.meter.charge(1)?;
         }
-        let (found, was_optional) = match &operand {
-            Value::Map(map) => (map.field(&select.field), false),
+        let (of, was_optional) = match &operand {
             Value::Optional(None) => (None, true),
-            Value::Optional(Some(of)) => match &**of {
-                Value::Map(map) => (map.field(&select.field), true),
-                _ => return Err(EvalError::no_overload()),
-            },
-            _ if select.test || select.optional => return Err(EvalError::no_overload()),
-            _ => return Err(operators::no_such_key(&Value::text(&*select.field))),
+            Value::Optional(Some(of)) => (Some(&**of), true),
+            other => (Some(other), false),
+        };
+        // What has no fields has none of this name either, but a list is asked for elements by number only.
+        let found = match of {
+            Some(Value::Map(map)) => map.field(&select.field),
+            Some(Value::List(_)) => return Err(EvalError::failed("unsupported index type 'string' in list")),
+            _ => None,
         };
         if select.test {
             return Ok(Value::Bool(found.is_some()));
@@ -446,10 +447,7 @@ impl<'a, 'b> Evaluator<'a, 'b> {
 fn optional_index<'a>(of: Option<&Value<'a>>, at: &Value<'a>) -> Result<Value<'a>> {
     match of {
         None => Ok(Value::Optional(None)),
-        Some(of @ (Value::List(_) | Value::Map(_))) => {
-            Ok(operators::index(of, at).map_or(Value::Optional(None), Value::some))
-        }
-        Some(_) => Err(EvalError::no_overload()),
+        Some(of) => Ok(operators::index(of, at).map_or(Value::Optional(None), Value::some)),
     }
 }
 

@@ -330,7 +330,7 @@ pub(crate) fn index<'a>(of: &Value<'a>, at: &Value<'_>) -> Result<Value<'a>> {
             found.ok_or_else(|| EvalError::failed(format!("index out of bounds: {text}")))
         }
         Value::Map(map) => map.get(at).ok_or_else(|| no_such_key(at)),
-        _ => Err(EvalError::no_overload()),
+        _ => Err(no_such_key(at)),
     }
 }
 

@@ -76,12 +76,9 @@ pub(crate) fn last_index_of(text: &str, part: &str, offset: Option<i64>) -> Resu
     if offset >= chars {
         return Ok(-1);
     }
-    let end = byte_of(text, offset)?.saturating_add(part.len()).min(text.len());
-    let end = (end..=text.len())
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(text.len());
-    let found = text[..end].rfind(part).map(|at| position(text, at));
-    Ok(found.filter(|at| *at <= offset).unwrap_or(-1))
+    let length = i64::try_from(part.chars().count()).unwrap_or(i64::MAX);
+    let end = byte_of(text, offset.saturating_add(length)).unwrap_or(text.len());
+    Ok(text[..end].rfind(part).map_or(-1, |at| position(text, at)))
 }
 
 fn position(text: &str, byte: usize) -> i64 {
@@ -223,6 +220,7 @@ mod tests {
         assert_eq!(last_index_of("hello mellow", "", None).unwrap(), 12);
         assert_eq!(last_index_of("éé", "é", Some(0)).unwrap(), 0);
         assert_eq!(last_index_of("aéa", "b", Some(0)).unwrap(), -1);
+        assert_eq!(last_index_of("aéoéb", "é", Some(2)).unwrap(), 1);
         assert!(last_index_of("a", "a", Some(-1)).is_err());
         assert_eq!(substring("tacocat", 0, 4).unwrap(), "taco");
         assert_eq!(

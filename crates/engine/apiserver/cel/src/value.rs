@@ -386,21 +386,9 @@ pub(crate) fn compare_numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> 
     }
 }
 
+/// Whole numbers are compared with others as the nearest floating point number, as upstream does.
 fn compare_mixed(a: f64, b: i128) -> Option<Ordering> {
-    // Beyond this all whole numbers of 64 bits are on one side.
-    const BEYOND: f64 = 2e19;
-    if a.is_nan() {
-        return None;
-    }
-    if a.abs() > BEYOND {
-        return Some(if a > 0.0 { Ordering::Greater } else { Ordering::Less });
-    }
-    let floor = a.floor();
-    Some(
-        (floor as i128)
-            .cmp(&b)
-            .then(if a > floor { Ordering::Greater } else { Ordering::Equal }),
-    )
+    a.partial_cmp(&(b as f64))
 }
 
 #[cfg(test)]
@@ -420,5 +408,9 @@ mod tests {
             Some(Ordering::Greater)
         );
         assert_eq!(cmp(Value::Null, Value::Int(1)), None);
+        assert_eq!(
+            cmp(Value::Int(i64::MAX), Value::Double(9_223_372_036_854_775_808.0)),
+            Some(Ordering::Equal)
+        );
     }
 }

@@ -73,6 +73,14 @@ fn objects() {
         ("type(object.spec.ratio) == double && type(object) == map", "true"),
         ("object.spec.replicas.name", "error: no such key: name"),
         ("object.spec.name.x", "error: no such key: name"),
+        ("has(object.spec.gone.x) || has(object.spec.replicas.x)", "false"),
+        ("object.spec.gone.x", "error: no such key: x"),
+        ("object.spec.gone.?x.hasValue()", "false"),
+        ("object.spec.replicas['x']", "error: no such key: x"),
+        (
+            "object.spec.containers.name",
+            "error: unsupported index type 'string' in list",
+        ),
         ("request.name", "error: no such attribute(s): request"),
     ]);
 }

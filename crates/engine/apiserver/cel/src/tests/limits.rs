@@ -82,6 +82,10 @@ fn deep_expressions_are_refused() {
     assert_eq!(hostile(&long, &json!({"a": 1})), Ok(()));
     let concatenated = "'a' + ".repeat(300) + "'b' == ''";
     assert_eq!(hostile(&concatenated, &null), Ok(()));
+    let chain = "1 + ".repeat(490) + "1 == 491";
+    assert_eq!(hostile(&chain, &null), Ok(()));
+    let both = format!("{}1{} == 1", "[0 + 1 + ".repeat(90), "][0]".repeat(90));
+    let _ = hostile(&both, &null);
     let nested = format!("{}1{} == 1", "(".repeat(60), ")".repeat(60));
     assert_eq!(hostile(&nested, &null), Ok(()));
 }
