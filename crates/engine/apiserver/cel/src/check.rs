@@ -26,7 +26,7 @@ pub(crate) fn check(expr: &mut Expr, environment: &Environment, source: &str) ->
     let of = checker.check(expr);
     let of = checker.found.apply(&of, true);
     if checker.issues.is_empty() {
-        checker.validate_literals(expr);
+        checker.settle(expr);
     }
     if checker.issues.is_empty() {
         Ok(of)
@@ -109,6 +109,7 @@ impl Checker<'_> {
         }
         self.depth += 1;
         let of = self.check_kind(expr);
+        expr.of = of.clone();
         self.depth -= 1;
         of
     }
@@ -378,8 +379,10 @@ impl Checker<'_> {
         }
     }
 
-    /// Literals that functions read as something: what they cannot read is found before the expression is used.
-    fn validate_literals(&mut self, expr: &mut Expr) {
+    /// What is left to do when all types are known: literals that functions read as something are read now, so that
+    /// what they cannot read is found before the expression is used.
+    fn settle(&mut self, expr: &mut Expr) {
+        expr.of = self.found.apply(&expr.of, true);
         if let Kind::Call(call) = &mut expr.kind {
             let literal = call
                 .arguments
@@ -405,7 +408,7 @@ impl Checker<'_> {
             let pattern = call.arguments.get(position).and_then(Expr::literal_text);
             call.pattern = pattern.and_then(|pattern| crate::patterns::compile(pattern).ok());
         }
-        let mut each = |part: &mut Expr| self.validate_literals(part);
+        let mut each = |part: &mut Expr| self.settle(part);
         match &mut expr.kind {
             Kind::Select(select) => each(&mut select.operand),
             Kind::Call(call) => call.target.iter_mut().chain(&mut call.arguments).for_each(each),

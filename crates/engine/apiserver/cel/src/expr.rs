@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use crate::types::Type;
 use crate::value::Value;
 
 /// An expression and at which byte of the source it is.
@@ -11,6 +12,8 @@ use crate::value::Value;
 pub(crate) struct Expr {
     pub(crate) at: usize,
     pub(crate) kind: Kind,
+    /// The type of its value, once checked.
+    pub(crate) of: Type,
 }
 
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ mod convert;
 mod declarations;
 mod environment;
 mod error;
+mod estimate;
 mod eval;
 mod expr;
 mod format;
@@ -44,6 +45,7 @@ pub use authorizer::{Authorizer, Decision, GroupCheck, Identity, PathCheck, Ques
 pub use bindings::Bindings;
 pub use environment::Environment;
 pub use error::{CompileError, EvalError, Issue};
+pub use estimate::{max_cardinality, max_elements, min_serialized_bytes};
 pub use formats::NamedFormat;
 pub use meter::Budget;
 pub use net::Cidr;

@@ -10,6 +10,7 @@ use cel::{Env, ParseErrors};
 
 use crate::error::Issue;
 use crate::expr::{Call, Element, Entry, Expr, Fold, Kind, Select};
+use crate::types::Type;
 use crate::value::{Text, Value};
 
 /// Longest expression that is read, in characters; upstream's.
@@ -174,6 +175,7 @@ impl<'p> Reader<'p> {
         Expr {
             at,
             kind: self.kind(read.expr),
+            of: Type::Dyn,
         }
     }
 
