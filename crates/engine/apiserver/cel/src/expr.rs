@@ -98,4 +98,48 @@ impl Expr {
             _ => None,
         }
     }
+
+    /// Whether it is a literal, or a list or map of literals, which are made before anything is evaluated.
+    pub(crate) fn is_constant(&self) -> bool {
+        match &self.kind {
+            Kind::Literal(_) => true,
+            Kind::List(elements) => elements.iter().all(|element| element.value.is_constant()),
+            Kind::Map(entries) => entries
+                .iter()
+                .all(|entry| entry.key.is_constant() && entry.value.is_constant()),
+            _ => false,
+        }
+    }
+}
+
+impl Expr {
+    /// Whether it or a part of it is the variable of a name.
+    pub(crate) fn refers_to(&self, name: &str) -> bool {
+        let within = |part: &Expr| part.refers_to(name);
+        match &self.kind {
+            Kind::Ident(own) => **own == *name,
+            Kind::Missing | Kind::Literal(_) | Kind::TypeName(_) | Kind::Struct(_) => false,
+            Kind::Select(select) => within(&select.operand),
+            Kind::Call(call) => call.target.iter().chain(&call.arguments).any(within),
+            Kind::List(elements) => elements.iter().any(|element| within(&element.value)),
+            Kind::Map(entries) => entries.iter().any(|entry| within(&entry.key) || within(&entry.value)),
+            Kind::Fold(fold) => {
+                let parts = [&fold.range, &fold.start, &fold.condition, &fold.step, &fold.result];
+                parts.into_iter().any(within)
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Whether it costs nothing: conversions of literals, and looking for something among literals.
+    pub(crate) fn is_folded(&self) -> bool {
+        match (&*self.function, self.arguments.as_slice()) {
+            ("bool" | "bytes" | "double" | "duration" | "int" | "string" | "timestamp" | "uint", [of]) => {
+                matches!(of.kind, Kind::Literal(_))
+            }
+            ("@in", [_, within]) => matches!(within.kind, Kind::List(_)) && within.is_constant(),
+            _ => false,
+        }
+    }
 }

@@ -148,7 +148,7 @@ pub(crate) fn call_cost(function: &str, arguments: &[Value<'_>], meter: &mut Met
             };
             over(size(0), 2) + over(size(0), 1) + 1 + read
         }
-        "startsWith" | "endsWith" => over(size(1), 1).max(1),
+        "startsWith" | "endsWith" => over(size(0), 1),
         "strings.quote" | "format" => over(size(0), 1),
         "bytes" | "string" if matches!(arguments.first(), Some(Value::String(_) | Value::Bytes(_))) => over(size(0), 1),
         "contains" => over(size(0), 1).saturating_mul(over(size(1), 1)),

@@ -47,6 +47,11 @@ impl Program {
         })
     }
 
+    /// Whether the expression uses a variable. Rules that use `oldSelf` are for updates only.
+    pub fn refers_to(&self, variable: &str) -> bool {
+        self.expr.refers_to(variable)
+    }
+
     /// Evaluates the expression, and takes what it cost off the budget.
     ///
     /// # Errors

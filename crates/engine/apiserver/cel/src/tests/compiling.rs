@@ -139,6 +139,11 @@ fn schemas_have_types() {
             .contains("found no matching overload for '_==_' applied to '(int, string)'")
     );
     assert!(rule("self.c == 1", false, false).contains("undefined field 'c'"));
+    let uses_old = |expression: &str| {
+        let environment = Environment::validation_rule(&schema, false, false).unwrap();
+        compile(expression, &environment).unwrap().refers_to("oldSelf")
+    };
+    assert!(uses_old("[1].all(x, x == oldSelf.a)") && !uses_old("self.b == 'oldSelf'"));
     assert_eq!(rule("self.metadata.name", true, false), "string");
     assert!(rule("self.metadata.labels", true, false).contains("undefined field 'labels'"));
     assert_eq!(rule("oldSelf.a.orValue(1)", false, true), "int");

@@ -1,6 +1,7 @@
 //! Expressions and what comes of them.
 
 mod compiling;
+mod costs;
 mod evaluating;
 mod limits;
 
