@@ -1,3 +1,5 @@
+//! What is refused before it is evaluated, with what words, and the types of what is not.
+
 use serde_json::json;
 
 use crate::{Environment, Type, compile};

@@ -1,3 +1,5 @@
+//! What expressions cost, and what they may cost, to the unit.
+
 use serde_json::{Value as Json, json};
 
 use crate::{Bindings, Budget, Environment, compile};

@@ -1,3 +1,5 @@
+//! What expressions give for an object.
+
 use serde_json::json;
 
 use super::gives;

@@ -1,3 +1,5 @@
+//! Hostile expressions end soon, and budgets hold.
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
