@@ -154,18 +154,21 @@ fn is_whole(picture: &Known) -> bool {
 
 /// How everything stands now.
 pub async fn report(cell: &Cell, member: &Member, stores: &Stores, gate: &Gate) -> Final {
-    let raft = member.raft_state();
-    let picture = member.known();
+    let mut raft = member.raft_state();
+    let mut picture = member.known();
     // Read at one moment: nothing is applied between these lines.
     let store = stores.current().filter(|_| raft.is_some());
-    let store = store.map(|store| (store.hash_kv().hash, cell.applied.load(Ordering::Relaxed)));
+    let mut store = store.map(|store| (store.hash_kv().hash, cell.applied.load(Ordering::Relaxed)));
     let read = member.consensus();
-    let api = if raft.is_some() {
+    let mut api = raft.is_some() && {
         use revoada_core::consensus::Consensus;
         read.read_index(Duration::from_secs(3)).await.is_ok()
-    } else {
-        gate.is_open()
     };
+    // Without a replica, or when it was taken away meanwhile, others are asked.
+    if !api && member.raft_state().is_none() {
+        (raft, store, picture) = (None, None, member.known());
+        api = gate.is_open();
+    }
     Final {
         machine: cell.number,
         member: Some(member.id()),

@@ -5,13 +5,16 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 8] = [
+const PURE: [&str; 11] = [
     "revoada-core",
     "engenho-catalog",
     "engenho-defaults",
     "engenho-patch",
     "engenho-protobuf",
     "engenho-quantity",
+    "engenho-admission",
+    "engenho-podsecurity",
+    "engenho-warnings",
     "engenho-validation",
     "engenho-authz",
 ];

@@ -1,5 +1,10 @@
-//! Built-in admission of this stage: objects live only in namespaces that exist and stay.
+//! Admission: objects live only in namespaces that exist and stay, and go through the built-in plugins.
 
+mod lookup;
+mod plugins;
+mod security;
+
+pub(crate) use plugins::Admission;
 use serde_json::Value;
 
 use crate::authorizer::{EscalationError, RbacWrite};

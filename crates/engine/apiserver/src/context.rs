@@ -71,7 +71,12 @@ impl Context {
 
     /// 422 of an object of this request's kind.
     pub fn invalid(&self, name: &str, errors: &[crate::status::FieldError]) -> Status {
-        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+        // Events are of the core group, whichever API they come through.
+        let group = match &*self.resource.group {
+            "events.k8s.io" => "",
+            group => group,
+        };
+        Status::invalid(group, &self.resource.kind, name, errors)
     }
 
     /// Key of an object in the request's namespace.
@@ -81,7 +86,12 @@ impl Context {
 
     /// Adds a warning to the answer.
     pub fn warn(&self, text: impl Into<String>) {
-        self.warnings.lock().push(text.into());
+        let text = text.into();
+        let mut warnings = self.warnings.lock();
+        // What is looked at again is warned of once.
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
     }
 
     /// Takes and reads the body.

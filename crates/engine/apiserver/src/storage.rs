@@ -63,6 +63,12 @@ impl Along {
         self.ops.push(op);
     }
 
+    /// A key that must still be at a revision is written.
+    pub fn replace(&mut self, op: Op, key: String, revision: u64) {
+        self.guard(key, revision);
+        self.ops.push(op);
+    }
+
     /// A key that must still be at a revision is deleted.
     pub fn delete(&mut self, key: String, revision: u64) {
         self.guard(key.clone(), revision);

@@ -1,6 +1,8 @@
 //! What the server itself puts into objects or keeps out of them, by kind: status, finalizers of namespaces,
 //! generations (upstream's `PrepareForCreate` and `PrepareForUpdate`).
 
+mod pods;
+
 use engenho_catalog::Resource;
 use engenho_patch::defaults;
 use serde_json::{Map, Value, json};
@@ -11,6 +13,8 @@ use crate::normalise;
 use crate::object;
 use crate::times;
 
+/// Annotation that every DaemonSet carries.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 /// Label that every Namespace carries.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
@@ -71,7 +75,13 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
             object["status"] = json!({"phase": "Active"});
             keep_namespace_label(object);
         }
-        ("", "pods") => object["status"] = json!({"phase": "Pending", "qosClass": qos_class(object)}),
+        ("", "pods") => {
+            pods::drop_disabled(object, None);
+            pods::merge_label_keys(object);
+            object["status"] = json!({"phase": "Pending", "qosClass": pods::qos_class(object)});
+        }
+        ("apiregistration.k8s.io", "apiservices") => object["status"] = local_service(object, now_ms),
+        ("apps", "daemonsets") => keep_template_generation(object, None),
         ("", "persistentvolumes") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": times::seconds(now_ms)});
         }
@@ -83,7 +93,12 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, now_ms: u64) {
 }
 
 /// Fields of features that are off by default: dropped, unless the object has them already.
-const DISABLED: [(&str, &str, &str); 2] = [
+const DISABLED: [(&str, &str, &str); 3] = [
+    (
+        "apps",
+        "statefulsets",
+        "/spec/updateStrategy/rollingUpdate/maxUnavailable",
+    ),
     ("", "nodes", "/spec/configSource"),
     (
         "storage.k8s.io",
@@ -140,12 +155,46 @@ fn initial_status(resource: &Resource) -> Option<Value> {
             "expectedPods": 0,
         }),
         ("storage.k8s.io", "volumeattachments") => json!({"attached": false}),
-        // Their controllers begin with what clients then see.
-        ("apiextensions.k8s.io", _) | ("autoscaling", _) => return None,
+        ("autoscaling", "horizontalpodautoscalers") if resource.version == "v1" => {
+            json!({"currentReplicas": 0, "desiredReplicas": 0})
+        }
+        ("autoscaling", "horizontalpodautoscalers") => json!({"desiredReplicas": 0, "currentMetrics": null}),
+        // Its controller begins with what clients then see.
+        ("apiextensions.k8s.io", _) => return None,
         _ if kinds::is_custom(resource) => return None,
         _ => json!({}),
     };
     Some(status)
+}
+
+/// An API that this server serves itself is there at once.
+fn local_service(service: &Value, now_ms: u64) -> Value {
+    if !service["spec"]["service"].is_null() {
+        return json!({});
+    }
+    json!({"conditions": [{
+        "type": "Available",
+        "status": "True",
+        "lastTransitionTime": times::seconds(now_ms),
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    }]})
+}
+
+/// The number of templates that a DaemonSet has had, in an annotation (of clients before apps/v1).
+fn keep_template_generation(new: &mut Value, old: Option<&Value>) {
+    let before = old.and_then(|old| old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str());
+    let before: u64 = before.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let same = old.is_some_and(|old| old["spec"]["template"] == new["spec"]["template"]);
+    let generation = if same { before } else { before.saturating_add(1) };
+    engenho_patch::meta::set_annotation(new, TEMPLATE_GENERATION, &generation.to_string());
+}
+
+/// A DaemonSet that names no number of templates has its first one.
+pub fn begin_template_generation(set: &mut Value) {
+    if set["metadata"].is_object() && set["metadata"]["annotations"][TEMPLATE_GENERATION].is_null() {
+        engenho_patch::meta::set_annotation(set, TEMPLATE_GENERATION, "1");
+    }
 }
 
 /// A Job selects its pods by its own uid, unless its maker chose a selector.
@@ -196,6 +245,15 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
         new["spec"] = old["spec"].clone();
         keep_namespace_label(new);
     }
+    if is(resource, "", "pods") {
+        pods::drop_disabled(new, Some(old));
+    }
+    if is(resource, "apps", "daemonsets") {
+        keep_template_generation(new, Some(old));
+    }
+    if is(resource, "storage.k8s.io", "csidrivers") && new["spec"] != old["spec"] {
+        object::set_meta(new, "generation", object::generation(old) + 1);
+    }
     if is(resource, "", "pods") && !object::meta(old, "deletionTimestamp").is_empty() {
         // A grace period only ever shrinks, and only by a deletion.
         new["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"].clone();
@@ -233,6 +291,9 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
     }
     if is(resource, "", "namespaces") {
         keep_namespace_label(&mut kept);
+    }
+    if is(resource, "", "pods") {
+        pods::keep_status(&mut kept, old);
     }
     *new = kept;
 }
@@ -312,27 +373,4 @@ fn desired(object: &Value, rule: Generation) -> Map<String, Value> {
         }
     }
     map
-}
-
-/// Guaranteed if every container's CPU and memory limits equal its requests, BestEffort if nothing is asked for.
-pub fn qos_class(pod: &Value) -> &'static str {
-    let containers = ["containers", "initContainers"]
-        .into_iter()
-        .filter_map(|f| pod["spec"][f].as_array())
-        .flatten();
-    let (mut any, mut guaranteed) = (false, true);
-    for container in containers {
-        let (requests, limits) = (&container["resources"]["requests"], &container["resources"]["limits"]);
-        for resource in ["cpu", "memory"] {
-            let (request, limit) = (&requests[resource], &limits[resource]);
-            let set = |v: &Value| !v.is_null() && v != "0" && v != 0;
-            any |= set(request) || set(limit);
-            guaranteed &= set(limit) && (request.is_null() || request == limit);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
 }

@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use crate::admit::Admission;
 use crate::body::Body;
 use crate::codec::{self, Expected};
 use crate::context::Context;
@@ -28,7 +29,8 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     match (info.subresource.as_str(), info.verb.as_str()) {
         ("scale", _) => scale::handle(context).await,
         ("binding", "create") => {
-            let review = body_of(context, "", "v1", "Binding").await?;
+            let mut review = body_of(context, "", "v1", "Binding").await?;
+            post(context, &mut review, false)?;
             bind(context, &info.path_name, &review).await
         }
         ("eviction", "create") => evict(context).await,
@@ -67,6 +69,13 @@ pub(crate) async fn body_of(context: &Context, group: &str, version: &str, kind:
     )?;
     context.warnings.lock().append(&mut warnings);
     Ok(value)
+}
+
+/// Admits what is posted to a subresource.
+fn post(context: &Context, body: &mut Value, dry_run: bool) -> Result<(), Status> {
+    let admission = Admission::post(context, &context.info.subresource, &context.info.path_name, dry_run);
+    admission.mutate(body, None)?;
+    admission.validate(body, None).map(drop)
 }
 
 const PODS: GroupResource<'static> = GroupResource {
@@ -162,7 +171,7 @@ fn set_condition(pod: &mut Value, condition: Value) {
 
 /// Deletes a Pod, if its disruption budget lets it.
 async fn evict(context: &Context) -> Result<Response<Body>, Status> {
-    let eviction = body_of(context, "policy", "v1", "Eviction").await?;
+    let mut eviction = body_of(context, "policy", "v1", "Eviction").await?;
     let name = &context.info.path_name;
     let have = object::name(&eviction);
     if !have.is_empty() && have != name {
@@ -171,6 +180,7 @@ async fn evict(context: &Context) -> Result<Response<Body>, Status> {
         ));
     }
     context.prepare_read(None).await?;
+    post(context, &mut eviction, false)?;
     let stored = context
         .storage()
         .get(&context.key(name))?

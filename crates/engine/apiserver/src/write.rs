@@ -3,16 +3,17 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::admit::{self, Admission};
 use crate::context::Context;
 use crate::convert;
-use crate::kinds::kind_of;
+use crate::kinds::{self, kind_of};
 use crate::object;
 use crate::options::WriteOptions;
 use crate::status::{FieldError, Status};
 use crate::storage::{Along, Stored, WriteFailure};
 use crate::validate::meta;
 use crate::verbs::{create, get::served};
-use crate::{admit, services, strategy, times};
+use crate::{services, strategy, times};
 
 /// How often a write is tried again when somebody else was faster.
 const CONFLICTS_MAX: usize = 8;
@@ -123,7 +124,16 @@ async fn attempt(
     check_identity(context, plan, &new, &old)?;
     check_revision(context, plan, &new, current.revision)?;
     carry_over(&mut new, &old);
+    if let Some(warning) = engenho_warnings::dedup_owner_references(&mut new, false) {
+        context.warn(warning);
+    }
     let mut along = Along::default();
+    let admission = Admission::update(context, plan.subresource, plan.name, plan.options.dry_run);
+    // What is posted to the others is admitted where it is read.
+    let admitted = !matches!(plan.subresource, "scale" | "binding");
+    if admitted {
+        admission.mutate(&mut new, Some(&old))?;
+    }
     if services::concerns(context) && plan.subresource.is_empty() {
         along.and(services::update(context, &mut new, &old)?);
     }
@@ -148,6 +158,16 @@ async fn attempt(
         return Err(context.invalid(plan.name, &errors));
     }
     admit::rbac(context, plan.name, &new, Some(&old))?;
+    let warnings = match plan.subresource {
+        _ if kinds::is_custom(resource) => engenho_warnings::custom_resource(&new, Some(&old)),
+        "" => engenho_warnings::update(group, version, plural, &new, &old),
+        subresource => engenho_warnings::update_subresource(group, version, plural, subresource, &new, &old),
+    };
+    warnings.into_iter().for_each(|warning| context.warn(warning));
+    if admitted {
+        along.and(admission.validate(&new, Some(&old))?);
+    }
+    engenho_defaults::finish(group, plural, &mut new);
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
     engenho_patch::managed::ignore_timestamps(&old, &mut new);
     if new == old {

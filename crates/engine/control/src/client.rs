@@ -5,6 +5,7 @@ use std::time::Duration;
 use engenho_apiserver::identity::authenticated;
 use engenho_apiserver::{ApiServer, Fence, Identity, body};
 use engenho_authz::{GROUP_MASTERS, service_account_identity};
+use engenho_store::KeyValue;
 use http::{HeaderValue, Method, Request, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -131,6 +132,7 @@ impl Client {
             code: code.as_u16(),
             reason: text("reason"),
             message: text("message"),
+            causes: causes(&answer),
         })
     }
 
@@ -143,18 +145,39 @@ impl Client {
         })?;
         let mut objects = Vec::with_capacity(read.kvs.len());
         for kv in &read.kvs {
-            let stored = storage.open(kv).map_err(|source| ControlError::Storage {
-                what: "opening a stored object",
-                source,
-            })?;
-            let object = serde_json::from_slice(&stored.bytes).map_err(|source| ControlError::Unreadable {
-                key: String::from_utf8_lossy(&kv.key).into_owned(),
-                source,
-            })?;
-            objects.push(object);
+            objects.push(self.open(kv)?);
         }
         Ok(objects)
     }
+
+    /// The stored object in a key, as of this replica, with the revision of its last write.
+    pub fn stored_at(&self, key: &[u8]) -> Result<Option<(u64, Value)>, ControlError> {
+        let found = self.api.storage().client().store.get(key);
+        let opened = found.map(|kv| self.open(&kv).map(|object| (kv.mod_revision, object)));
+        opened.transpose()
+    }
+
+    /// Revision of the last write of a key, as of this replica.
+    pub fn revision_of(&self, key: &str) -> Option<u64> {
+        self.api.storage().revision_of(key)
+    }
+
+    fn open(&self, kv: &KeyValue) -> Result<Value, ControlError> {
+        let stored = self.api.storage().open(kv).map_err(|source| ControlError::Storage {
+            what: "opening a stored object",
+            source,
+        })?;
+        serde_json::from_slice(&stored.bytes).map_err(|source| ControlError::Unreadable {
+            key: String::from_utf8_lossy(&kv.key).into_owned(),
+            source,
+        })
+    }
+}
+
+fn causes(status: &Value) -> Vec<String> {
+    let causes = status["details"]["causes"].as_array().into_iter().flatten();
+    let reasons = causes.filter_map(|cause| cause["reason"].as_str());
+    reasons.map(str::to_owned).collect()
 }
 
 /// One segment of a path, escaped.

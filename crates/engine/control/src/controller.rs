@@ -106,8 +106,10 @@ impl Loop {
                 Err(error) => {
                     let pause = backoff(failures);
                     failures = failures.saturating_add(1);
-                    // A conflict mends itself; of a lasting failure it's enough to hear now and then.
-                    if !failures.is_power_of_two() || error.is_conflict() && failures <= 3 {
+                    // A conflict mends itself, and so do missing rights while a new cluster's roles are being made; of a
+                    // lasting failure it's enough to hear now and then.
+                    let mends = error.is_conflict() || error.is_forbidden();
+                    if !failures.is_power_of_two() || mends && failures <= 3 {
                         tracing::debug!(controller = C::NAME, %error, failures, "a pass failed and is repeated");
                     } else {
                         tracing::warn!(controller = C::NAME, %error, failures, "a pass failed and is repeated");

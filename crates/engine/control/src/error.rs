@@ -21,6 +21,8 @@ pub enum ControlError {
         reason: String,
         /// `message` of the Status.
         message: String,
+        /// `reason` of each cause in the Status.
+        causes: Vec<String>,
     },
     /// The API didn't answer in time.
     #[error("{method} {path} was not answered within {waited_ms} ms")]
@@ -97,9 +99,26 @@ impl ControlError {
         }
     }
 
+    /// Whether the controller may not do that.
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => *code == 403,
+            Self::Several { first, .. } => first.is_forbidden(),
+            _ => false,
+        }
+    }
+
     /// Whether the object isn't there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// Whether nothing can be created in the Namespace, because it isn't there or won't be for long.
+    pub fn is_namespace_ending(&self) -> bool {
+        match self {
+            Self::Refused { code, causes, .. } => *code == 404 || causes.iter().any(|c| c == "NamespaceTerminating"),
+            _ => false,
+        }
     }
 
     /// One error for those of several objects, `None` if there are none.

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
-use crate::controllers::{Bootstrap, ClusterRoles, Compaction, Events, Leases, Namespaces, Nodes};
+use crate::controllers::{
+    Bootstrap, ClusterRoles, Compaction, Events, Leases, Namespaces, Nodes, Quotas, RootCa, ServiceAccounts,
+};
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
 
@@ -24,6 +26,8 @@ pub struct ControlDeps {
     pub members: Arc<dyn Members>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
+    /// Certificates that clients of the API have to trust, PEM. They stay the same for the life of a cluster.
+    pub root_ca_pem: Arc<str>,
     /// The term of this member's leadership: the fence of every write.
     pub term: u64,
 }
@@ -50,6 +54,9 @@ impl Controllers {
         starter.spawn(Bootstrap::new(&deps));
         starter.spawn(Nodes::new(&deps));
         starter.spawn(Namespaces::new(&deps));
+        starter.spawn(ServiceAccounts::new(&deps));
+        starter.spawn(RootCa::new(&deps));
+        starter.spawn(Quotas::new(&deps));
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
         starter.spawn(Leases::new(&deps));

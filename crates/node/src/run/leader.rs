@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::announce::Extra;
 use super::api::{Local, Stores};
+use super::material::Vault;
 
 /// Pods that upstream's kubelet takes at most unless told otherwise.
 const PODS_MAX: u64 = 110;
@@ -28,11 +29,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Starts the controllers when this member begins to lead, and stops them when it ends.
-pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, stop: CancellationToken) {
+pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, vault: Arc<Vault>, stop: CancellationToken) {
     let mut leadership = member.watch_leadership();
     loop {
         let term = *leadership.borrow_and_update();
-        if let (Some(term), Some(api), Some(store)) = (term, local.server(), stores.current()) {
+        let info = vault.info().borrow().clone();
+        if let (Some(term), Some(api), Some(store), Some(info)) = (term, local.server(), stores.current(), info) {
             let ending = stop.child_token();
             let tasks = TaskTracker::new();
             let facts = Arc::new(Facts::new(member.clone()));
@@ -42,6 +44,7 @@ pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, stop: C
                 store: StoreClient::new(store, member.consensus()),
                 members: facts,
                 clock: member.clock(),
+                root_ca_pem: info.authority_certificate_pem.as_str().into(),
                 term,
             };
             let _controllers = Controllers::start(deps, ending.clone(), &tasks);

@@ -352,6 +352,7 @@ pub fn serve_requests(
         member.clone(),
         Arc::clone(&local),
         Arc::clone(stores),
+        Arc::clone(vault),
         stop.clone(),
     ));
     local

@@ -3,7 +3,8 @@
 //! [`plan`] is pure and total: the same view gives the same decisions, and it may be asked at any time. It
 //! begins at most one transition and none while one is in flight. Safety comes before shape:
 //!
-//! - a change of voters is begun only if the live members are a majority of both the old and the new set;
+//! - a change of voters is begun only if the live members are a majority of both the old and the new set, and one of the
+//!   new set lives that is no witness;
 //! - the number of voters never shrinks because one died: without a spare the dead voter keeps its seat;
 //! - an even number of voters is only passed through: from an odd number the next voter is added only when the
 //!   one after it is at hand too;
@@ -336,7 +337,12 @@ impl<'a> Planner<'a> {
         if sim_mutation::is("unsafe-removal") {
             return true;
         }
-        is_majority(after, &self.live)
+        // A witness has no store to serve from and cannot vouch for the cluster's secrets: one live voter has to.
+        let holds_data = |id: &MemberId| {
+            let member = self.view.members.get(id);
+            self.live.contains(id) && member.is_some_and(|member| !member.witness && member.storage_ok)
+        };
+        is_majority(after, &self.live) && after.iter().any(holds_data)
     }
 
     fn is_cooling(&self, member: &MemberView) -> bool {

@@ -324,10 +324,16 @@ fn not_leading(me: MemberId, replica: &Replica) -> Option<Attempt> {
     (leader != Some(me)).then_some(Attempt::Elsewhere(leader))
 }
 
-/// Whether a majority answered this leader within the last `time`; always true for a single voter.
+/// Whether a majority answered this leader within the last `time`; always true for one that is the single voter.
 pub(crate) fn heard_majority(replica: &Replica, time: Duration) -> bool {
     let metrics = replica.raft.metrics().borrow_watched().clone();
-    if metrics.membership_config.membership().voter_ids().count() <= 1 {
+    // A leader may be no voter any more, and then it depends on the one who is.
+    if metrics
+        .membership_config
+        .membership()
+        .voter_ids()
+        .all(|id| id == metrics.id)
+    {
         return true;
     }
     metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < time)

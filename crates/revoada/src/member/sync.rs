@@ -32,8 +32,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// One peer is followed for at most this long before the choice is made anew.
 const TURN: Duration = Duration::from_secs(60);
 
-/// The same for a replica: it waits for a leader, and a peer that has none either is no help.
-const REPLICA_TURN: Duration = Duration::from_secs(3);
+/// The same for a replica, which waits for a leader, and at a peer without a replica: who has nothing of its own to say
+/// is little help.
+const SHORT_TURN: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut turn = 0_usize;
@@ -53,7 +54,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let Some(peer) = candidates.get(turn % candidates.len().max(1)).copied() else {
             continue;
         };
-        let turn_max = if shared.running().is_some() { REPLICA_TURN } else { TURN };
+        let vouches = is_replica(&shared, &peer);
+        let turn_max = if shared.running().is_some() || !vouches {
+            SHORT_TURN
+        } else {
+            TURN
+        };
         tokio::select! {
             () = shared.stop.cancelled() => return,
             ended = tokio::time::timeout(turn_max, follow(&shared, peer)) => match ended {
@@ -71,16 +77,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     }
                     turn = turn.wrapping_add(1);
                 }
-                Ok(Ok(())) => {
+                Ok(Ok(())) if !needs_peer(&shared) => {
                     refused_by.clear();
                     refused_since = None;
                     clock_refused_by.clear();
                 }
-                // Followed to the end of the turn: this peer at least takes this member for one.
+                // The peer died.
+                Ok(Ok(())) => turn = turn.wrapping_add(1),
+                // Followed to the end of the turn: this peer at least takes this member for one. Who has no replica may
+                // itself not have heard that neither of them is.
                 Err(_) => {
-                    refused_by.remove(&peer);
-                    refused_since = None;
-                    clock_refused_by.remove(&peer);
+                    if vouches {
+                        refused_by.remove(&peer);
+                        refused_since = None;
+                        clock_refused_by.remove(&peer);
+                    }
                     turn = turn.wrapping_add(1);
                 }
             },
@@ -143,6 +154,13 @@ fn are_enough(known: &Known, me: MemberId, refused_by: &BTreeMap<MemberId, Refus
     refused_by.len() * 2 >= others || said * 2 > asked
 }
 
+/// Whether a peer says that it has a replica.
+fn is_replica(shared: &Shared, peer: &MemberId) -> bool {
+    let everyone = shared.gossip.everyone();
+    let everyone = everyone.borrow();
+    everyone.get(peer).is_some_and(|heard| heard.pulse.replica)
+}
+
 /// Live replicas first: their picture is the newest. Who says that this member is none comes last.
 fn candidates(shared: &Shared, refused_by: &BTreeMap<MemberId, Refusal>) -> Vec<MemberId> {
     let known = shared.trust.known();
@@ -165,16 +183,10 @@ fn candidates(shared: &Shared, refused_by: &BTreeMap<MemberId, Refusal>) -> Vec<
     // With live replicas known there is no point in waiting for dead ones, nor in following somebody who follows too:
     // members without a replica would go round in circles. Unless they are as lost as this member: those who were
     // expelled together hear each other only.
-    let best = |rank: fn(&(bool, bool, bool, MemberId)) -> bool| all.iter().filter(|found| rank(found)).count();
-    let (replicas, live) = (
-        best(|(refused, other, _, _)| !refused && !other),
-        best(|(refused, _, dead, _)| !refused && !dead),
-    );
+    let replicas = all.iter().filter(|(refused, other, _, _)| !refused && !other).count();
     let lost = shared.running().is_some() && shared.leaderless_for(LOST);
     if !lost && replicas > 0 {
         all.truncate(replicas);
-    } else if !lost && live > 0 {
-        all.truncate(live);
     }
     all.into_iter().map(|(_, _, _, id)| id).collect()
 }

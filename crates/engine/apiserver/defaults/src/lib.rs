@@ -15,6 +15,7 @@ mod fields;
 mod flow;
 mod image;
 mod networking;
+mod nulls;
 mod pod;
 mod rbac;
 mod resources;
@@ -32,8 +33,18 @@ use serde_json::Value;
 /// Fills in what `object`, of the kind served as `plural` in `group`/`version`, leaves open. Kinds without rules stay
 /// as they are.
 pub fn apply(group: &str, version: &str, plural: &str, object: &mut Value) {
-    if let (Some(rules), Value::Object(map)) = (rules(group, version, plural), object) {
+    let Value::Object(map) = object else { return };
+    if let Some(rules) = rules(group, version, plural) {
         rules(map);
+    }
+    nulls::apply(group, version, plural, map);
+}
+
+/// Completes an object for the wire, when its fields have been booked to their managers: fields that are always
+/// written are null where nothing is known.
+pub fn finish(group: &str, plural: &str, object: &mut Value) {
+    if let Value::Object(map) = object {
+        nulls::finish(group, plural, map);
     }
 }
 

@@ -1,8 +1,11 @@
 //! POST: a new object.
 
+use std::time::Duration;
+
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+use crate::admit::{self, Admission};
 use crate::body::Body;
 use crate::codec::{self, Expected};
 use crate::context::Context;
@@ -11,8 +14,11 @@ use crate::status::Status;
 use crate::storage::{Along, WriteFailure};
 use crate::validate::meta;
 use crate::write::{check_namespace, now};
-use crate::{admit, convert, fields, leases, object, random, services, strategy};
+use crate::{convert, fields, kinds, leases, object, random, services, strategy};
 
+/// How long a Pod waits for the account that it runs as.
+const ACCOUNT_WAIT: Duration = Duration::from_millis(1_500);
+const ACCOUNT_POLL: Duration = Duration::from_millis(25);
 /// How often another name is generated when one is taken.
 const GENERATE_MAX: usize = 8;
 
@@ -56,6 +62,9 @@ pub(crate) fn complete(context: &Context, object: &mut Value) {
     if resource.group.is_empty() && resource.plural == "namespaces" && !object::name(object).is_empty() {
         strategy::keep_namespace_label(object);
     }
+    if resource.group == "apps" && resource.plural == "daemonsets" {
+        strategy::begin_template_generation(object);
+    }
 }
 
 /// Stores a new object and gives it as stored. `checks_revision`: a resourceVersion in it is an error.
@@ -90,6 +99,7 @@ pub(crate) async fn store(
     let generated = object::name(&object).is_empty() && !prefix.is_empty();
     object::set_meta(&mut object, "uid", random::uuid(entropy));
     object::set_meta(&mut object, "creationTimestamp", now(context));
+    wait_for_account(context, &object).await;
     let base = object;
     let mut linearized = false;
     let mut tries = 0;
@@ -100,7 +110,7 @@ pub(crate) async fn store(
             object::set_meta(&mut object, "name", random::name(entropy, &prefix));
         }
         let name = object::name(&object).to_owned();
-        let along = match prepare(context, &mut object) {
+        let along = match prepare(context, &mut object, options.dry_run) {
             // What is missed or in the way may be otherwise by now, and not yet so on this replica.
             Err(status) if !linearized && (400..500).contains(&status.code) => {
                 linearize(context).await?;
@@ -150,10 +160,15 @@ async fn linearize(context: &Context) -> Result<(), Status> {
 }
 
 /// Completes and checks a new object. Gives what has to be so, and is written, with it.
-fn prepare(context: &Context, object: &mut Value) -> Result<Along, Status> {
+fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along, Status> {
     let resource = &context.resource;
     let name = object::name(object).to_owned();
     let mut along = admit::create(context, &name)?;
+    if let Some(warning) = engenho_warnings::dedup_owner_references(object, false) {
+        context.warn(warning);
+    }
+    let admission = Admission::create(context, &name, dry_run);
+    admission.mutate(object, None)?;
     if services::concerns(context) {
         along.and(services::create(context, object)?);
     }
@@ -172,5 +187,41 @@ fn prepare(context: &Context, object: &mut Value) -> Result<Along, Status> {
         return Err(context.invalid(&name, &errors));
     }
     admit::rbac(context, &name, object, None)?;
+    let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
+    let warnings = if kinds::is_custom(resource) {
+        engenho_warnings::custom_resource(object, None)
+    } else {
+        engenho_warnings::create(group, version, plural, object)
+    };
+    warnings.into_iter().for_each(|warning| context.warn(warning));
+    along.and(admission.validate(object, None)?);
+    // Whoever reads it finds the defaults of what plugins added as well.
+    strategy::default(resource, object);
+    engenho_defaults::finish(group, plural, object);
     Ok(along)
+}
+
+/// The account that pods of a new namespace run as is made by a controller: it is waited for.
+async fn wait_for_account(context: &Context, object: &Value) {
+    let account = object["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+    let resource = &context.resource;
+    if !resource.group.is_empty() || resource.plural != "pods" || !matches!(account, "" | "default") {
+        return;
+    }
+    let Some(accounts) = context.catalog.resource("", "v1", "serviceaccounts") else {
+        return;
+    };
+    let namespaces = context.catalog.resource("", "v1", "namespaces");
+    let namespace = namespaces.map(|of| of.storage_key("", &context.info.namespace));
+    let key = accounts.storage_key(&context.info.namespace, "default");
+    let deadline = tokio::time::Instant::now() + ACCOUNT_WAIT;
+    loop {
+        let nowhere = namespace
+            .as_ref()
+            .is_none_or(|key| context.storage().revision_of(key).is_none());
+        if nowhere || context.storage().revision_of(&key).is_some() || tokio::time::Instant::now() >= deadline {
+            return;
+        }
+        tokio::time::sleep(ACCOUNT_POLL).await;
+    }
 }

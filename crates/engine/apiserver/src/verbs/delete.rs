@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-use crate::admit;
+use crate::admit::{self, Admission};
 use crate::body::Body;
 use crate::codec::{self, Format};
 use crate::context::Context;
@@ -266,6 +266,7 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
     let resource = &context.resource;
     let old = served(context, &stored.bytes)?;
     options.check(context, &old)?;
+    Admission::delete(context, object::name(&old), options.dry_run).mutate(&mut Value::Null, Some(&old))?;
     let kind = kind_of(resource);
     let mut new = old.clone();
     set_finalizers(&mut new, &finalizers(&old, options.propagation, kind));

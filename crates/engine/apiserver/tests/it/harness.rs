@@ -91,12 +91,21 @@ impl World {
         let consensus = SingleNode::new(store.clone());
         let api = ApiServer::new(deps(StoreClient::new(store.clone(), consensus.clone()), options));
         assert!(bootstrap(&api, None).await.expect("boots") > 100);
-        Self {
+        let world = Self {
             api,
             store,
             consensus,
             _history: history,
-        }
+        };
+        // What a controller makes in each namespace.
+        let accounts = "/api/v1/namespaces/default/serviceaccounts";
+        let account =
+            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        let client = StoreClient::new(world.store.clone(), world.consensus.clone());
+        let unbounded = ApiServer::new(deps(client, Options::default()));
+        let create = request("POST", accounts, "application/json", Some(account));
+        assert_eq!(unbounded.handle(create).await.status(), 201);
+        world
     }
 
     /// Another server over the same store, which proposes through `consensus`.

@@ -7,4 +7,5 @@ mod objects;
 mod protobuf;
 mod reading;
 mod repeating;
+mod services;
 mod watching;

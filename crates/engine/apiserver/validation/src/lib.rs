@@ -25,7 +25,7 @@ pub mod labels;
 pub mod names;
 mod networking;
 mod node;
-mod pem;
+pub mod pem;
 mod policy;
 mod rbac;
 mod resource;

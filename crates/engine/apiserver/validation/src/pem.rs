@@ -2,7 +2,7 @@
 
 /// A block of PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Block {
+pub struct Block {
     /// What the block says it holds.
     pub label: String,
     /// Whether there are headers before the bytes.
@@ -24,7 +24,7 @@ fn sextet(byte: u8) -> Option<u32> {
 }
 
 /// The bytes of a base64 text; line breaks do not matter.
-pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+pub fn base64(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect();
     if !digits.len().is_multiple_of(4) {
         return None;
@@ -48,7 +48,7 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The blocks in a text; what is malformed or between blocks is passed over.
-pub(crate) fn blocks(bytes: &[u8]) -> Vec<Block> {
+pub fn blocks(bytes: &[u8]) -> Vec<Block> {
     let text = String::from_utf8_lossy(bytes);
     let mut blocks = Vec::new();
     let mut open: Option<(String, bool, String)> = None;
@@ -81,7 +81,7 @@ fn marker<'a>(line: &'a str, start: &str) -> Option<&'a str> {
 }
 
 /// Whether bytes are, in DER, a sequence of two sequences and a bit string: what is signed, how, and the signature.
-pub(crate) fn is_signed_structure(bytes: &[u8]) -> bool {
+pub fn is_signed_structure(bytes: &[u8]) -> bool {
     const SEQUENCE: u8 = 0x30;
     const BIT_STRING: u8 = 0x03;
     let Some((SEQUENCE, mut inner, [])) = element(bytes) else {
@@ -97,7 +97,7 @@ pub(crate) fn is_signed_structure(bytes: &[u8]) -> bool {
 }
 
 /// Tag, content and rest of what an element of DER begins.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {

@@ -1,5 +1,6 @@
 //! The controllers, one folder each.
 
+mod active;
 mod bootstrap;
 mod clusterroles;
 mod compaction;
@@ -7,6 +8,9 @@ mod events;
 mod leases;
 mod namespaces;
 mod nodes;
+mod quota;
+mod rootca;
+mod serviceaccounts;
 
 pub(crate) use bootstrap::Bootstrap;
 pub(crate) use clusterroles::ClusterRoles;
@@ -15,3 +19,6 @@ pub(crate) use events::Events;
 pub(crate) use leases::Leases;
 pub(crate) use namespaces::Namespaces;
 pub(crate) use nodes::Nodes;
+pub(crate) use quota::Quotas;
+pub(crate) use rootca::RootCa;
+pub(crate) use serviceaccounts::ServiceAccounts;

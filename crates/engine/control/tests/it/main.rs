@@ -2,5 +2,8 @@
 
 mod namespaces;
 mod nodes;
+mod quotas;
+mod root_ca;
+mod service_accounts;
 mod terms;
 mod world;
