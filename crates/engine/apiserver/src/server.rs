@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use crate::admit::Policies;
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::documents::Documents;
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     pub watches: Arc<Semaphore>,
     pub drain: CancellationToken,
     pub documents: Documents,
+    /// The admission policies in force.
+    pub policies: Policies,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     catalog: RwLock<Arc<Catalog>>,
@@ -123,6 +126,7 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(deps.options.watches_max)),
             drain: CancellationToken::new(),
             documents: Documents::default(),
+            policies: Policies::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             catalog: RwLock::new(Arc::new(Catalog::builtin().clone())),
             deps,

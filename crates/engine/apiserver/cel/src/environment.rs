@@ -45,6 +45,13 @@ impl Environment {
     /// The validations, audit annotations, messages and match conditions of admission policies. `params` if the policy
     /// has a kind of parameters; `authorizer` where it may be asked, which is everywhere but in messages.
     pub fn admission_policy(params: bool, authorizer: bool) -> Self {
+        let mut environment = Self::admission(params, authorizer);
+        environment.composed = Some(BTreeMap::new());
+        environment.with_composed()
+    }
+
+    /// What a request to the server is to expressions; the same as of policies, without variables of their own.
+    pub fn admission(params: bool, authorizer: bool) -> Self {
         let mut environment = Self::new()
             .with("object", Type::Dyn)
             .with("oldObject", Type::Dyn)
@@ -56,17 +63,12 @@ impl Environment {
         if authorizer {
             environment = environment.with_authorizer();
         }
-        environment.composed = Some(BTreeMap::new());
-        environment.with_composed()
+        environment
     }
 
     /// The match conditions of webhooks.
     pub fn match_condition() -> Self {
-        Self::new()
-            .with("object", Type::Dyn)
-            .with("oldObject", Type::Dyn)
-            .with("request", request_type())
-            .with_authorizer()
+        Self::admission(false, true)
     }
 
     /// A variable of a policy more: `variables.name`, of the type its expression gives. Variables may refer to those
