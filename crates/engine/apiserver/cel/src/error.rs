@@ -60,7 +60,7 @@ pub enum CompileError {
         issues: Vec<Issue>,
     },
     /// It gives something else than is wanted here.
-    #[error("must evaluate to {} but got {found}", wanted_text(wanted))]
+    #[error("must evaluate to {} but got {}", wanted_text(wanted), found.declared())]
     ResultType {
         /// What would do.
         wanted: Vec<Type>,
@@ -71,9 +71,9 @@ pub enum CompileError {
 
 fn wanted_text(wanted: &[Type]) -> String {
     match wanted {
-        [one] => one.to_string(),
+        [one] => one.declared(),
         several => {
-            let names: Vec<String> = several.iter().map(Type::to_string).collect();
+            let names: Vec<String> = several.iter().map(Type::declared).collect();
             format!("one of [{}]", names.join(" "))
         }
     }

@@ -126,6 +126,22 @@ impl fmt::Display for Type {
     }
 }
 
+impl Type {
+    /// The type by the names that declarations have, which differ from those in the messages of the checker.
+    pub(crate) fn declared(&self) -> String {
+        match self {
+            Self::Null => "null_type".to_owned(),
+            Self::Duration => "google.protobuf.Duration".to_owned(),
+            Self::Timestamp => "google.protobuf.Timestamp".to_owned(),
+            Self::List(element) => format!("list({})", element.declared()),
+            Self::Map(key, value) => format!("map({}, {})", key.declared(), value.declared()),
+            Self::Type(Some(of)) => format!("type({})", of.declared()),
+            Self::Optional(of) => format!("optional_type({})", of.declared()),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What the types to be found out were found to be.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Substitutions {

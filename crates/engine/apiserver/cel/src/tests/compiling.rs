@@ -117,10 +117,12 @@ fn results_wanted() {
     };
     assert_eq!(wanting("true", &[Type::Bool]), "ok");
     assert_eq!(wanting("1", &[Type::Bool]), "must evaluate to bool but got int");
+    let found = "must evaluate to one of [string null_type] but got list(google.protobuf.Duration)";
+    assert_eq!(wanting("[duration('1s')]", &[Type::String, Type::Null]), found);
     assert_eq!(wanting("object.x", &[Type::Bool]), "must evaluate to bool but got dyn");
     assert_eq!(
         wanting("1", &[Type::String, Type::Null]),
-        "must evaluate to one of [string null] but got int"
+        "must evaluate to one of [string null_type] but got int"
     );
     assert!(compile("1 +", &environment).unwrap_err().issues().is_some());
 }

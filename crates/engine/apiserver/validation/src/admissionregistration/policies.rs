@@ -391,7 +391,7 @@ mod tests {
             {"expression": "variables.d", "messageExpression": "1"},
         ]);
         spec["auditAnnotations"] = json!([
-            {"key": "k", "valueExpression": "variables.d ? 'a' : null"},
+            {"key": "k", "valueExpression": "variables.d ? 'a' : 'b'"},
             {"key": "l", "valueExpression": " 1 "},
         ]);
         let errors = create(&policy);
