@@ -12,7 +12,7 @@ use crate::scale;
 use crate::status::{GroupResource, Status};
 use crate::verbs::{delete, get, patch, update};
 use crate::write::{self, Plan, now};
-use crate::{fields, object, selector};
+use crate::{fields, object, options, selector};
 
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let info = &context.info;
@@ -30,7 +30,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         ("scale", _) => scale::handle(context).await,
         ("binding", "create") => {
             let mut review = body_of(context, "", "v1", "Binding").await?;
-            post(context, &mut review, false)?;
+            post(context, &mut review)?;
             bind(context, &info.path_name, &review).await
         }
         ("eviction", "create") => evict(context).await,
@@ -75,7 +75,8 @@ pub(crate) async fn body_of(context: &Context, group: &str, version: &str, kind:
 }
 
 /// Admits what is posted to a subresource.
-fn post(context: &Context, body: &mut Value, dry_run: bool) -> Result<(), Status> {
+fn post(context: &Context, body: &mut Value) -> Result<(), Status> {
+    let dry_run = options::dry_run(context.info.query.all("dryRun"), &mut Vec::new());
     let admission = Admission::post(context, &context.info.subresource, &context.info.path_name, dry_run);
     admission.mutate(body, None)?;
     admission.validate(body, None).map(drop)
@@ -183,7 +184,7 @@ async fn evict(context: &Context) -> Result<Response<Body>, Status> {
         ));
     }
     context.prepare_read(None).await?;
-    post(context, &mut eviction, false)?;
+    post(context, &mut eviction)?;
     let stored = context
         .storage()
         .get(&context.key(name))?

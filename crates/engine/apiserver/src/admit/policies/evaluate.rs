@@ -251,3 +251,100 @@ fn annotate(policy: &Policy, inputs: &Inputs<'_>) -> Result<Vec<Annotation>, Eva
     }
     Ok(annotations)
 }
+
+#[cfg(test)]
+mod tests {
+    use engenho_cel::{Decision as Answer, Question};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Authorizer for Nobody {
+        fn authorize(&self, _: &Question<'_>) -> Answer {
+            Answer::default()
+        }
+    }
+
+    fn outcome(spec: &Value) -> Outcome {
+        let policy = Policy::new(&json!({"metadata": {"name": "p"}, "spec": spec}));
+        let object = json!({"metadata": {"name": "c"}, "list": (0..2000).collect::<Vec<u32>>()});
+        let inputs = Inputs {
+            object: &object,
+            old: &Value::Null,
+            request: &Value::Null,
+            namespace: &Value::Null,
+            params: &Value::Null,
+            authorizer: &Nobody,
+            check: ResourceCheck::new("", "configmaps"),
+        };
+        evaluate(&policy, &inputs)
+    }
+
+    fn deny(message: &str) -> Decision {
+        Decision::Deny {
+            message: message.to_owned(),
+            reason: "Invalid".to_owned(),
+        }
+    }
+
+    /// Costs more than half a million.
+    const DEAR: &str = "object.list.all(a, object.list.exists(b, b == 40 || b == a + 5000))";
+    const USED_UP: &str =
+        "validation failed due to running out of cost budget, no further validation rules will be run";
+
+    #[test]
+    fn expressions_share_what_they_may_cost() {
+        let validations = |n: usize| vec![json!({"expression": DEAR}); n];
+        let few = outcome(&json!({"validations": validations(2)}));
+        assert_eq!(few.decisions, [Decision::Admit, Decision::Admit]);
+        let many = outcome(&json!({"validations": validations(60)}));
+        assert_eq!(many.decisions, [deny(USED_UP)]);
+        let lenient = outcome(&json!({"validations": validations(60), "failurePolicy": "Ignore"}));
+        assert_eq!(lenient.decisions, [Decision::Admit]);
+        let conditions: Vec<Value> = (0..12)
+            .map(|i| json!({"name": i.to_string(), "expression": DEAR}))
+            .collect();
+        let conditions = json!({"matchConditions": conditions, "validations": [{"expression": "true"}]});
+        assert_eq!(outcome(&conditions).decisions, [deny(USED_UP)]);
+    }
+
+    #[test]
+    fn what_does_not_compile_fails_when_it_is_used() {
+        let spec = json!({
+            "variables": [{"name": "v", "expression": "nothing"}],
+            "validations": [{"expression": "true"}, {"expression": "1"}, {"expression": "variables.v == 1"}],
+            "auditAnnotations": [
+                {"key": "a", "valueExpression": "' b '"},
+                {"key": "none", "valueExpression": "null"},
+                {"key": "asks", "valueExpression": "string(authorizer.path('/').check('get').allowed())"},
+            ],
+        });
+        let outcome = outcome(&spec);
+        let second = deny("compilation error: must evaluate to bool but got int");
+        assert_eq!(outcome.decisions[..2], [Decision::Admit, second]);
+        let Decision::Deny { message, .. } = &outcome.decisions[2] else {
+            panic!("{outcome:?}")
+        };
+        assert!(
+            message.starts_with(
+                "expression 'variables.v == 1' resulted in error: composited variable \"v\" fails to compile: "
+            ),
+            "{message}"
+        );
+        let [Annotation::Publish { key, value }, Annotation::Failed(why)] = outcome.annotations.as_slice() else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((key.as_str(), value.as_str()), ("a", "b"));
+        assert!(why.ends_with("no such attribute(s): authorizer"), "{why}");
+    }
+
+    #[test]
+    fn messages_are_paid_from_what_is_left() {
+        let spec = json!({"validations": vec![json!({
+            "expression": DEAR, "messageExpression": format!("{DEAR} ? 'a' : 'b'"),
+        }); 12]});
+        let broke = deny(&format!("failed messageExpression: {USED_UP}"));
+        assert_eq!(outcome(&spec).decisions, vec![broke; 12]);
+    }
+}
