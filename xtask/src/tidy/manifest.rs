@@ -5,9 +5,10 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "revoada-core",
     "engenho-catalog",
+    "engenho-cel",
     "engenho-defaults",
     "engenho-patch",
     "engenho-protobuf",

@@ -2,9 +2,11 @@
 
 mod lookup;
 mod plugins;
+mod policies;
 mod security;
 
-pub(crate) use plugins::Admission;
+pub(crate) use plugins::{Admission, connect};
+pub(crate) use policies::Policies;
 use serde_json::Value;
 
 use crate::authorizer::{EscalationError, RbacWrite};

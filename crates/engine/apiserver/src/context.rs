@@ -1,5 +1,6 @@
 //! What travels with one resource request through the pipeline.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub body: Mutex<Option<Body>>,
     /// Warnings for the answer.
     pub warnings: Mutex<Vec<String>>,
+    /// What admission says of it, for the audit log.
+    pub annotations: Mutex<BTreeMap<String, String>>,
     /// Set when the answer is from a replica that may be behind.
     pub stale: Mutex<Option<String>>,
     /// Set when another replica has to be asked.
@@ -112,6 +115,11 @@ impl Context {
         }
     }
 
+    /// Notes something for the audit log. What is said first stays.
+    pub fn annotate(&self, key: String, value: String) {
+        self.annotations.lock().entry(key).or_insert(value);
+    }
+
     /// Takes and reads the body.
     pub async fn read_body(&self) -> Result<Bytes, Status> {
         let taken = self.body.lock().take();
@@ -173,6 +181,7 @@ impl Context {
             output: self.output,
             body: Mutex::new(None),
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
             stale: Mutex::default(),
             behind: AtomicBool::default(),
         }

@@ -151,6 +151,7 @@ async fn dispatch(
         output,
         body: Mutex::new(Some(incoming)),
         warnings: Mutex::default(),
+        annotations: Mutex::default(),
         stale: Mutex::default(),
         behind: AtomicBool::default(),
     };

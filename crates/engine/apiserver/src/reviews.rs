@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::admit::Admission;
 use crate::authorizer::{Attributes, Identity};
 use crate::body::Body;
 use crate::codec::Expected;
@@ -18,8 +19,9 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         ("", "componentstatuses", "list") => Ok(component_statuses(context)),
         ("", "componentstatuses", "get") => Err(context.not_found(&context.info.path_name)),
         ("", "bindings", "create") => {
-            let review = body(context).await?.0;
+            let (review, options) = body(context).await?;
             let name = object::name(&review).to_owned();
+            Admission::create(context, &name, options.dry_run).policies(&review, None)?;
             subresource::bind(context, &name, &review).await
         }
         (_, _, "create") => {

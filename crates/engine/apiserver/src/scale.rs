@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::admit::Admission;
 use crate::body::Body;
 use crate::codec;
 use crate::context::Context;
@@ -176,6 +177,8 @@ async fn change(
             let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
             return Err(Status::invalid("autoscaling", "Scale", name, &[error]));
         }
+        let admission = Admission::update(context, "scale", name, options.dry_run);
+        admission.policies(&scale, Some(&of(context, live)))?;
         let mut new = live.clone();
         if new["spec"].is_null() {
             new["spec"] = json!({});

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use crate::admit::Policies;
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
@@ -102,6 +103,8 @@ pub(crate) struct Inner {
     pub documents: Documents,
     /// Turns at the quotas of a namespace.
     pub turns: Turns,
+    /// The admission policies in force.
+    pub policies: Policies,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     customs: CustomResources,
@@ -132,6 +135,7 @@ impl ApiServer {
             drain: CancellationToken::new(),
             documents: Documents::default(),
             turns: Turns::default(),
+            policies: Policies::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             customs: CustomResources::default(),
             deps,

@@ -160,6 +160,11 @@ impl Storage {
         self.writing(Writes::Replayed(revision))
     }
 
+    /// Whether a verb only finds out on it what it has answered.
+    pub(crate) fn is_replaying(&self) -> bool {
+        matches!(self.writes, Writes::Replayed(_))
+    }
+
     fn writing(&self, writes: Writes) -> Self {
         Self { writes, ..self.clone() }
     }

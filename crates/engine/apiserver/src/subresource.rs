@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::admit::Admission;
+use crate::admit::{self, Admission};
 use crate::body::Body;
 use crate::codec::{self, Expected};
 use crate::context::Context;
@@ -12,7 +12,7 @@ use crate::scale;
 use crate::status::{GroupResource, Status};
 use crate::verbs::{delete, get, patch, update};
 use crate::write::{self, Plan, now};
-use crate::{fields, object};
+use crate::{fields, object, options, selector};
 
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let info = &context.info;
@@ -30,7 +30,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         ("scale", _) => scale::handle(context).await,
         ("binding", "create") => {
             let mut review = body_of(context, "", "v1", "Binding").await?;
-            post(context, &mut review, false)?;
+            post(context, &mut review)?;
             bind(context, &info.path_name, &review).await
         }
         ("eviction", "create") => evict(context).await,
@@ -39,6 +39,9 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             context.prepare_read(None).await?;
             if context.storage().get(&context.key(&info.path_name))?.is_none() {
                 return Err(context.not_found(&info.path_name));
+            }
+            if sub.connect {
+                admit::connect(context, sub)?;
             }
             Err(Status::unavailable(&format!(
                 "{} is not served by this member",
@@ -72,7 +75,8 @@ pub(crate) async fn body_of(context: &Context, group: &str, version: &str, kind:
 }
 
 /// Admits what is posted to a subresource.
-fn post(context: &Context, body: &mut Value, dry_run: bool) -> Result<(), Status> {
+fn post(context: &Context, body: &mut Value) -> Result<(), Status> {
+    let dry_run = options::dry_run(context.info.query.all("dryRun"), &mut Vec::new());
     let admission = Admission::post(context, &context.info.subresource, &context.info.path_name, dry_run);
     admission.mutate(body, None)?;
     admission.validate(body, None).map(drop)
@@ -180,7 +184,7 @@ async fn evict(context: &Context) -> Result<Response<Body>, Status> {
         ));
     }
     context.prepare_read(None).await?;
-    post(context, &mut eviction, false)?;
+    post(context, &mut eviction)?;
     let stored = context
         .storage()
         .get(&context.key(name))?
@@ -205,7 +209,7 @@ fn check_budget(context: &Context, pod: &Value) -> Result<(), Status> {
     for kv in &context.storage().list(&prefix)?.kvs {
         let stored = context.storage().open(kv)?;
         let budget: Value = crate::context::parse_stored(&stored.bytes)?;
-        if selects(&budget["spec"]["selector"], pod) {
+        if selector::selects(&budget["spec"]["selector"], pod) {
             budgets.push(budget);
         }
     }
@@ -234,33 +238,4 @@ fn check_budget(context: &Context, pod: &Value) -> Result<(), Status> {
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         )),
     }
-}
-
-/// Whether a LabelSelector selects an object; an empty one selects everything, none nothing.
-fn selects(selector: &Value, object: &Value) -> bool {
-    let Some(map) = selector.as_object() else { return false };
-    let labels = map.get("matchLabels").and_then(Value::as_object);
-    let matched = labels
-        .into_iter()
-        .flatten()
-        .all(|(k, v)| object::label(object, k) == v.as_str());
-    let expressions = map.get("matchExpressions").and_then(Value::as_array);
-    matched
-        && expressions.into_iter().flatten().all(|e| {
-            let have = e["key"].as_str().and_then(|key| object::label(object, key));
-            let listed = || {
-                e["values"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|v| v.as_str() == have && have.is_some())
-            };
-            match e["operator"].as_str() {
-                Some("In") => listed(),
-                Some("NotIn") => !listed(),
-                Some("Exists") => have.is_some(),
-                Some("DoesNotExist") => have.is_none(),
-                _ => false,
-            }
-        })
 }

@@ -2,10 +2,12 @@
 
 use engenho_admission::{Gates, Lookup, Operation, Refusal, Request, quota};
 use engenho_authz::{Attributes, Verdict};
-use serde_json::Value;
+use engenho_catalog::resource::api_version;
+use engenho_catalog::{SchemaType, Subresource};
+use serde_json::{Value, json};
 
 use super::lookup::Stored;
-use super::security;
+use super::{policies, security};
 use crate::context::Context;
 use crate::status::{GroupResource, Status};
 use crate::storage::Along;
@@ -23,6 +25,38 @@ pub(crate) struct Admission<'a> {
     subresource: &'a str,
     name: &'a str,
     dry_run: bool,
+}
+
+/// Judges by admission policies whether somebody may connect to an object through one of its subresources.
+pub(crate) fn connect(context: &Context, subresource: &Subresource) -> Result<(), Status> {
+    let query = &context.info.query;
+    let mut object = json!({"kind": subresource.kind.kind, "apiVersion": subresource_version(context, subresource)});
+    for (name, of) in &subresource.parameters {
+        let Some(value) = query.find(name) else { continue };
+        object[&**name] = match of {
+            SchemaType::Boolean => query.bool(name).unwrap_or_default().into(),
+            SchemaType::Integer => value.parse::<i64>().unwrap_or_default().into(),
+            SchemaType::Array => query.all(name).collect(),
+            _ => value.into(),
+        };
+    }
+    policies::check(&policies::Attributes {
+        context,
+        operation: policies::Operation::Connect,
+        subresource: &context.info.subresource,
+        name: &context.info.path_name,
+        object: &object,
+        old: &Value::Null,
+        dry_run: false,
+        options: &Value::Null,
+    })
+}
+
+fn subresource_version(context: &Context, subresource: &Subresource) -> String {
+    match (&*subresource.kind.group, &*subresource.kind.version) {
+        ("", "") => context.resource.api_version(),
+        (group, version) => api_version(group, version),
+    }
 }
 
 impl<'a> Admission<'a> {
@@ -116,11 +150,48 @@ impl<'a> Admission<'a> {
         }
         engenho_admission::validate(&request, object, old, &lookup).map_err(refused)?;
         security::check(self.context, self.operation, self.subresource, object, old)?;
+        self.policies(object, old)?;
         let mut along = Along::default();
         for update in quota::plan(&request, object, old, &lookup).map_err(refused)? {
             along.and(self.count(&update)?);
         }
         Ok(along)
+    }
+
+    /// Judges the object by admission policies only. Those that stand for parts of others, such as a Scale, have no
+    /// further plugins.
+    pub fn policies(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let operation = match self.operation {
+            Operation::Create => policies::Operation::Create,
+            Operation::Update => policies::Operation::Update,
+            Operation::Delete => policies::Operation::Delete,
+        };
+        let options = policies::options(self.context, operation);
+        self.judge(operation, object, old, &options)
+    }
+
+    /// Judges a deletion by admission policies.
+    pub fn policies_of_deletion(&self, old: &Value, options: &Value) -> Result<(), Status> {
+        self.judge(policies::Operation::Delete, &Value::Null, Some(old), options)
+    }
+
+    fn judge(
+        &self,
+        operation: policies::Operation,
+        object: &Value,
+        old: Option<&Value>,
+        options: &Value,
+    ) -> Result<(), Status> {
+        policies::check(&policies::Attributes {
+            context: self.context,
+            operation,
+            subresource: self.subresource,
+            name: self.name,
+            object,
+            old: old.unwrap_or(&Value::Null),
+            dry_run: self.dry_run,
+            options,
+        })
     }
 
     fn is_allowed(&self, wanted: &engenho_admission::Attributes) -> bool {

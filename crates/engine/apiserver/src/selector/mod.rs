@@ -30,3 +30,32 @@ impl Selector {
         self.labels.matches(|key| object::label(object, key)) && self.fields.matches(object)
     }
 }
+
+/// Whether a LabelSelector selects an object; an empty one selects everything, none nothing.
+pub fn selects(selector: &Value, object: &Value) -> bool {
+    let Some(map) = selector.as_object() else { return false };
+    let labels = map.get("matchLabels").and_then(Value::as_object);
+    let matched = labels
+        .into_iter()
+        .flatten()
+        .all(|(k, v)| object::label(object, k) == v.as_str());
+    let expressions = map.get("matchExpressions").and_then(Value::as_array);
+    matched
+        && expressions.into_iter().flatten().all(|e| {
+            let have = e["key"].as_str().and_then(|key| object::label(object, key));
+            let listed = || {
+                e["values"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .any(|v| v.as_str() == have && have.is_some())
+            };
+            match e["operator"].as_str() {
+                Some("In") => listed(),
+                Some("NotIn") => !listed(),
+                Some("Exists") => have.is_some(),
+                Some("DoesNotExist") => have.is_none(),
+                _ => false,
+            }
+        })
+}

@@ -1,7 +1,7 @@
 //! DELETE of one object: preconditions, propagation, grace, finalizers.
 
 use http::{Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::admit::{self, Admission};
 use crate::body::Body;
@@ -141,6 +141,26 @@ impl DeleteOptions {
         }
     }
 
+    /// As expressions of policies see them.
+    fn to_value(&self) -> Value {
+        let mut options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(seconds) = self.grace_s {
+            options["gracePeriodSeconds"] = seconds.into();
+        }
+        for (key, text) in [("uid", &self.uid), ("resourceVersion", &self.resource_version)] {
+            if let Some(text) = text {
+                options["preconditions"][key] = text.as_str().into();
+            }
+        }
+        if let Some(propagation) = self.propagation {
+            options["propagationPolicy"] = format!("{propagation:?}").into();
+        }
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        options
+    }
+
     /// The preconditions that a client states.
     fn check(&self, context: &Context, old: &Value) -> Result<(), Status> {
         let gk = GroupResource {
@@ -266,7 +286,12 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
     let resource = &context.resource;
     let old = served(context, &stored.bytes)?;
     options.check(context, &old)?;
-    Admission::delete(context, object::name(&old), options.dry_run).mutate(&mut Value::Null, Some(&old))?;
+    let admission = Admission::delete(context, object::name(&old), options.dry_run);
+    admission.mutate(&mut Value::Null, Some(&old))?;
+    // An eviction is judged as such.
+    if context.info.subresource.is_empty() {
+        admission.policies_of_deletion(&old, &options.to_value())?;
+    }
     let kind = kind_of(resource);
     let mut new = old.clone();
     set_finalizers(&mut new, &finalizers(&old, options.propagation, kind));

@@ -5,6 +5,7 @@ mod door;
 mod failures;
 mod harness;
 mod objects;
+mod policies;
 mod protobuf;
 mod reading;
 mod repeating;

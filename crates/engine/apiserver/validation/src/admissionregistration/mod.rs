@@ -1,6 +1,7 @@
-//! Kinds of `admissionregistration.k8s.io`. Whether expressions compile is not looked at here.
+//! Kinds of `admissionregistration.k8s.io`.
 
 mod conditions;
+mod expressions;
 pub(crate) mod policies;
 mod rules;
 pub(crate) mod webhooks;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::conditions::match_conditions;
+use super::expressions::{self, Kind, Scope};
 use super::rules::named_rules;
 use super::{FAILURE_POLICIES, MATCH_POLICIES};
 use crate::get::{given, items, optional_text, same, text, texts};
@@ -99,13 +100,15 @@ fn policy(object: &Value, with_conditions: bool) -> Errors {
     } else {
         errors.push(FieldError::required(constraints, ""));
     }
+    let params = given(&spec["paramKind"]);
     if with_conditions {
         let at = path.child("matchConditions");
-        errors.extend(match_conditions(&spec["matchConditions"], &at));
+        errors.extend(match_conditions(&spec["matchConditions"], params, &at));
     }
     let variables = path.child("variables");
+    let mut scope = Scope::new(params, !items(&spec["variables"]).is_empty());
     for (i, one) in items(&spec["variables"]).iter().enumerate() {
-        errors.extend(variable(one, &variables.index(i)));
+        errors.extend(variable(one, &mut scope, &variables.index(i)));
     }
     let (validations, annotations) = (items(&spec["validations"]), items(&spec["auditAnnotations"]));
     if validations.is_empty() && annotations.is_empty() {
@@ -116,7 +119,7 @@ fn policy(object: &Value, with_conditions: bool) -> Errors {
     }
     let at = path.child("validations");
     for (i, one) in validations.iter().enumerate() {
-        errors.extend(validation(one, &at.index(i)));
+        errors.extend(validation(one, &scope, &at.index(i)));
     }
     let at = path.child("auditAnnotations");
     if annotations.len() > ANNOTATIONS_MAX {
@@ -127,7 +130,7 @@ fn policy(object: &Value, with_conditions: bool) -> Errors {
     let name = text(&object["metadata"]["name"]);
     let mut keys = std::collections::BTreeSet::new();
     for (i, one) in annotations.iter().enumerate() {
-        errors.extend(annotation(one, name, &at.index(i)));
+        errors.extend(annotation(one, name, &scope, &at.index(i)));
         let key = text(&one["key"]);
         if !keys.insert(key) {
             errors.push(FieldError::duplicate(at.index(i).child("key"), key));
@@ -196,7 +199,7 @@ fn is_identifier(name: &str) -> bool {
         && !RESERVED.contains(&name)
 }
 
-fn variable(variable: &Value, path: &Path<'_>) -> Errors {
+fn variable(variable: &Value, scope: &mut Scope, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let name = text(&variable["name"]);
     if name.trim().is_empty() {
@@ -205,27 +208,28 @@ fn variable(variable: &Value, path: &Path<'_>) -> Errors {
         let detail = "name is not a valid CEL identifier";
         errors.push(FieldError::invalid(path.child("name"), name, detail));
     }
-    if text(&variable["expression"]).trim().is_empty() {
-        errors.push(FieldError::required(
-            path.child("expression"),
-            "expression is not specified",
-        ));
+    let field = path.child("expression");
+    match text(&variable["expression"]) {
+        blank if blank.trim().is_empty() => errors.push(FieldError::required(field, "expression is not specified")),
+        expression => errors.extend(scope.add(name, expression, &field)),
     }
     errors
 }
 
-fn validation(validation: &Value, path: &Path<'_>) -> Errors {
+fn validation(validation: &Value, scope: &Scope, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
-    if text(&validation["expression"]).trim().is_empty() {
-        errors.push(FieldError::required(
-            path.child("expression"),
-            "expression is not specified",
-        ));
+    let field = path.child("expression");
+    match text(&validation["expression"]) {
+        blank if blank.trim().is_empty() => errors.push(FieldError::required(field, "expression is not specified")),
+        expression => errors.extend(expressions::wrong(expression, &scope.all, Kind::Condition, &field)),
     }
     let expression = text(&validation["messageExpression"]);
     if !expression.is_empty() && expression.trim().is_empty() {
         let detail = "must be non-empty if specified";
         errors.push(FieldError::invalid(path.child("messageExpression"), expression, detail));
+    } else if !expression.is_empty() {
+        let at = path.child("messageExpression");
+        errors.extend(expressions::wrong(expression, &scope.messages, Kind::Message, &at));
     }
     let message = text(&validation["message"]);
     if !message.is_empty() && message.trim().is_empty() {
@@ -239,7 +243,7 @@ fn validation(validation: &Value, path: &Path<'_>) -> Errors {
     errors
 }
 
-fn annotation(annotation: &Value, policy: &str, path: &Path<'_>) -> Errors {
+fn annotation(annotation: &Value, policy: &str, scope: &Scope, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let key = text(&annotation["key"]);
     if policy.is_empty() {
@@ -255,6 +259,15 @@ fn annotation(annotation: &Value, policy: &str, path: &Path<'_>) -> Errors {
     } else if expression.len() > VALUE_EXPRESSION_BYTES_MAX {
         let detail = format!("must not exceed {VALUE_EXPRESSION_BYTES_MAX} bytes in length");
         errors.push(FieldError::required(field, &detail));
+    } else {
+        let written = text(&annotation["valueExpression"]);
+        errors.extend(expressions::wrong_as(
+            expression,
+            written,
+            &scope.all,
+            Kind::Annotation,
+            &field,
+        ));
     }
     errors
 }
@@ -360,6 +373,59 @@ mod tests {
         let fields: Vec<String> = create(&json!({})).into_iter().map(|e| e.field).collect();
         let expected = ["failurePolicy", "matchConstraints", "validations", "auditAnnotations"];
         assert_eq!(fields, expected.map(|field| format!("spec.{field}")));
+    }
+
+    #[test]
+    fn expressions_are_compiled() {
+        let mut policy = plain();
+        let spec = &mut policy["spec"];
+        spec["variables"] = json!([
+            {"name": "a", "expression": "object.spec.a"},
+            {"name": "b", "expression": "variables.a + oops"},
+            {"name": "c", "expression": "variables.d"},
+            {"name": "d", "expression": "variables.b || true"},
+        ]);
+        spec["validations"] = json!([
+            {"expression": "variables.d && variables.b", "messageExpression": "'a' + string(variables.a)"},
+            {"expression": "params.a", "messageExpression": "authorizer.path('/').check('get').reason()"},
+            {"expression": "variables.d", "messageExpression": "1"},
+        ]);
+        spec["auditAnnotations"] = json!([
+            {"key": "k", "valueExpression": "variables.d ? 'a' : 'b'"},
+            {"key": "l", "valueExpression": " 1 "},
+        ]);
+        let errors = create(&policy);
+        let found: Vec<(&str, &str)> = errors
+            .iter()
+            .map(|error| (&*error.field, error.message.lines().next().unwrap()))
+            .collect();
+        let expected = [
+            (
+                "spec.variables[1].expression",
+                "Invalid value: \"variables.a + oops\": compilation failed: ERROR: <input>:1:15: undeclared reference to 'oops' (in container '')",
+            ),
+            (
+                "spec.variables[2].expression",
+                "Invalid value: \"variables.d\": compilation failed: ERROR: <input>:1:10: undefined field 'd'",
+            ),
+            (
+                "spec.validations[1].expression",
+                "Invalid value: \"params.a\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')",
+            ),
+            (
+                "spec.validations[1].messageExpression",
+                "Invalid value: \"authorizer.path('/').check('get').reason()\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer' (in container '')",
+            ),
+            (
+                "spec.validations[2].messageExpression",
+                "Invalid value: \"1\": must evaluate to string but got int",
+            ),
+            (
+                "spec.auditAnnotations[1].valueExpression",
+                "Invalid value: \" 1 \": must evaluate to one of [string null_type] but got int",
+            ),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn hook(hook: &Value, asked: Asked, path: &Path<'_>) -> Errors {
     errors.extend(webhook_client(&hook["clientConfig"], &path.child("clientConfig")));
     if asked.conditions {
         let at = path.child("matchConditions");
-        errors.extend(match_conditions(&hook["matchConditions"], &at));
+        errors.extend(match_conditions(&hook["matchConditions"], false, &at));
     }
     errors
 }
