@@ -231,7 +231,7 @@ impl World<'_> {
                     return None;
                 }
                 self.bounce(*machine);
-                self.later.push((now + RETURN_MS, Later::JudgeReturn(*machine, member)));
+                self.later.push((now, Later::JudgeReturn(*machine, member, now)));
                 Some(vec![*machine])
             }
             Action::Formation { voters, standbys } => self
@@ -292,7 +292,6 @@ impl World<'_> {
     }
 
     pub(super) fn heal(&mut self) {
-        self.healed_ms = self.now_ms();
         for (a, b) in std::mem::take(&mut self.held) {
             self.sim.release(self.name(a), self.name(b));
         }
@@ -387,6 +386,11 @@ impl World<'_> {
         if (!fresh && !gone) || expelled || self.joining.contains(&machine) {
             return None;
         }
+        if gone && view.member.is_some_and(|member| self.is_admitted(member)) {
+            // Its departure was never committed: it is a member still, and others may count on its disk.
+            *cell.gone.lock() = false;
+            return self.start(machine).then_some(());
+        }
         if gone {
             cell.renew();
             self.bounce(machine);
@@ -421,13 +425,15 @@ impl World<'_> {
         newest.is_some_and(|view| view.roles.iter().any(|(id, _)| *id == member))
     }
 
-    pub(super) fn judge_return(&mut self, machine: u16, member: Option<MemberId>) {
+    /// Judges a return once everything was in order for a while since `since`: behind a cut link, and while nobody
+    /// leads, there may be nobody who can refuse it.
+    pub(super) fn judge_return(&mut self, machine: u16, member: Option<MemberId>, since: u64) {
         let (now, view) = (self.now_ms(), self.view(machine));
-        // Behind a cut link nobody can refuse it.
-        let cut = !self.held.is_empty() || !self.one_way.is_empty();
-        if view.halted.is_none() && (cut || now < self.healed_ms + RETURN_MS) {
-            self.later
-                .push((now + RETURN_MS / 8, Later::JudgeReturn(machine, member)));
+        let hindered = !self.held.is_empty() || !self.one_way.is_empty() || self.leader().is_none();
+        let since = if hindered { now } else { since };
+        if view.halted.is_none() && now < since + RETURN_MS {
+            let again = Later::JudgeReturn(machine, member, since);
+            self.later.push((now + RETURN_MS / 8, again));
             return;
         }
         if view.member != member {

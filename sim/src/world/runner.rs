@@ -52,8 +52,10 @@ pub struct Outcome {
 
 /// Something to be done later.
 pub(super) enum Later {
+    /// Starts a machine once it has stopped.
     Start(u16),
-    JudgeReturn(u16, Option<MemberId>),
+    /// Whether the member that came back was refused, once nothing has hindered that since the time.
+    JudgeReturn(u16, Option<MemberId>, u64),
 }
 
 pub(super) struct World<'a> {
@@ -69,8 +71,6 @@ pub(super) struct World<'a> {
     /// Links that were cut in one direction.
     pub(super) one_way: Vec<(u16, u16)>,
     pub(super) held: Vec<(u16, u16)>,
-    /// When all links were whole again for the last time.
-    pub(super) healed_ms: u64,
     pub(super) loss: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -133,7 +133,6 @@ pub fn run(plan: &Plan, root: &Path) -> anyhow::Result<Outcome> {
         joining: Vec::new(),
         ticket_asked_ms: None,
         one_way: Vec::new(),
-        healed_ms: 0,
         held: Vec::new(),
         loss,
     };
@@ -162,7 +161,7 @@ impl World<'_> {
         for later in due {
             match later {
                 Later::Start(machine) => self.start_when_stopped(machine),
-                Later::JudgeReturn(machine, member) => self.judge_return(machine, member),
+                Later::JudgeReturn(machine, member, since) => self.judge_return(machine, member, since),
             }
         }
         if !self.joining.is_empty() {

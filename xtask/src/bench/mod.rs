@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: measurements on real processes, each beside what is promised.
 
+mod api;
 mod failover;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -20,6 +21,31 @@ pub struct Args {
 enum What {
     /// Start, join, loss of the leader, idleness: times, lost or doubled writes, memory, size of the binary.
     Failover(FailoverArgs),
+    /// Lists, watches, writes, memory of the API.
+    Api(ApiArgs),
+}
+
+/// Arguments of `bench api`.
+#[derive(clap::Args)]
+pub struct ApiArgs {
+    /// The binary to measure; without it a release build is made first.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Pods of the measurement of memory.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..=1_000_000))]
+    pods: u32,
+    /// Watchers of one resource.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    watchers: u32,
+    /// Seconds for which each load goes on.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Measure only these.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<api::Part>,
+    /// Form of the result.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
 }
 
 /// Arguments of `bench failover`.
@@ -53,21 +79,33 @@ enum Output {
 
 /// Measures and prints. Fails if a promise is not kept.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let What::Failover(args) = args.what;
-    let binary = match &args.binary {
-        Some(path) => path
-            .canonicalize()
-            .with_context(|| format!("{} is not there", path.display()))?,
-        None => build("release")?,
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (report, output) = match args.what {
+        What::Failover(args) => {
+            let binary = release(args.binary.as_deref())?;
+            (runtime.block_on(failover::measure(&binary, &args))?, args.output)
+        }
+        What::Api(args) => {
+            let binary = release(args.binary.as_deref())?;
+            (runtime.block_on(api::measure(&binary, &args))?, args.output)
+        }
     };
-    let report = tokio::runtime::Runtime::new()?.block_on(failover::measure(&binary, &args))?;
-    match args.output {
+    match output {
         Output::Table => print!("{report}"),
         Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
     let missed = report.missed();
     ensure!(missed == 0, "{missed} of {} promises are not kept", report.rows.len());
     Ok(())
+}
+
+fn release(binary: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match binary {
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("{} is not there", path.display())),
+        None => build("release"),
+    }
 }
 
 /// Builds the binary in a profile (`dev` or `release`) and says where it is.

@@ -63,6 +63,17 @@ impl Row {
     }
 }
 
+impl Row {
+    /// One figure that must reach the bound.
+    pub fn at_least(what: &str, value: f64, unit: &'static str, bound: f64) -> Self {
+        Self {
+            kept: value >= bound,
+            bound: Some(bound),
+            ..Self::figure(what, value, unit, None)
+        }
+    }
+}
+
 /// All of them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -121,6 +132,8 @@ mod tests {
             cpus: 2,
             rows: vec![Row::times("resume", &samples, None)],
         };
+        assert!(Row::at_least("speed", 400.0, "MB/s", 400.0).kept);
+        assert!(!Row::at_least("speed", 399.0, "MB/s", 400.0).kept);
         assert!(report.to_string().contains("resume [s]"));
         assert_eq!(report.missed(), 0);
     }

@@ -11,15 +11,17 @@ use data_encoding::BASE64;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http2;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Deadline of connecting, handshake included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -75,6 +77,7 @@ pub enum Access {
 struct Inner {
     address: SocketAddr,
     tls: TlsConnector,
+    tls_h2: TlsConnector,
     token: Option<String>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
@@ -126,7 +129,7 @@ impl ApiClient {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
-        let tls = match &access {
+        let config = match &access {
             Access::Certificate => {
                 let chain = CertificateDer::pem_slice_iter(&pem("users", "user", "client-certificate-data")?)
                     .collect::<Result<Vec<_>, _>>()?;
@@ -135,6 +138,8 @@ impl ApiClient {
             }
             Access::Anonymous | Access::Token(_) => builder.with_no_client_auth(),
         };
+        let mut config_h2 = config.clone();
+        config_h2.alpn_protocols = vec![b"h2".to_vec()];
         let token = match access {
             Access::Token(token) => Some(token),
             Access::Certificate | Access::Anonymous => None,
@@ -142,7 +147,8 @@ impl ApiClient {
         Ok(Self {
             inner: Arc::new(Inner {
                 address,
-                tls: TlsConnector::from(Arc::new(tls)),
+                tls: TlsConnector::from(Arc::new(config)),
+                tls_h2: TlsConnector::from(Arc::new(config_h2)),
                 token,
                 idle: Mutex::default(),
             }),
@@ -154,22 +160,43 @@ impl ApiClient {
         self.inner.address
     }
 
-    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    async fn open(&self, tls: &TlsConnector) -> anyhow::Result<TokioIo<TlsStream<TcpStream>>> {
         let address = self.inner.address;
         let opened = async {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            let tls = self.inner.tls.connect(ServerName::from(address.ip()), tcp).await?;
-            let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
-            tokio::spawn(async move {
-                // The request that broke says why.
-                let _ = connection.await;
-            });
-            anyhow::Ok(sender)
+            let tls = tls.connect(ServerName::from(address.ip()), tcp).await?;
+            anyhow::Ok(TokioIo::new(tls))
         };
         tokio::time::timeout(CONNECT, opened)
             .await
             .context("connecting takes too long")?
+    }
+
+    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+        let (sender, connection) = http1::handshake(self.open(&self.inner.tls).await?).await?;
+        tokio::spawn(async move {
+            // The request that broke says why.
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    /// An HTTP/2 connection of its own.
+    pub async fn connection(&self) -> anyhow::Result<Connection> {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20)
+            .handshake(self.open(&self.inner.tls_h2).await?)
+            .await?;
+        tokio::spawn(async move {
+            // The request that broke says why.
+            let _ = connection.await;
+        });
+        Ok(Connection {
+            client: self.clone(),
+            sender,
+        })
     }
 
     fn request(&self, method: Method, path: &str, kind: &str, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
@@ -293,6 +320,47 @@ impl ApiClient {
             buffer: BytesMut::new(),
             _connection: sender,
         })
+    }
+}
+
+/// One HTTP/2 connection that many requests share, as those of a Go client do. Cheap to clone.
+#[derive(Clone)]
+pub struct Connection {
+    client: ApiClient,
+    sender: http2::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Sends a request and gives the answer's head; its body may go on for long.
+    pub async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let mut request = self.client.request(method, path, kind, body.into())?;
+        *request.uri_mut() = format!("https://{}{path}", self.client.address()).parse()?;
+        request.headers_mut().remove(HOST);
+        let mut sender = self.sender.clone();
+        sender.ready().await?;
+        Ok(sender.send_request(request).await?)
+    }
+
+    /// Sends a request and reads the answer to its end; gives the status and the length of the body.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<(u16, usize)> {
+        let mut response = self.begin(method, path, kind, body).await?;
+        let mut length = 0;
+        while let Some(frame) = response.frame().await {
+            length += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok((response.status().as_u16(), length))
     }
 }
 

@@ -12,7 +12,7 @@ mod samples;
 mod status;
 mod wait;
 
-pub use api::{Access, ApiClient, Lines, Reply};
+pub use api::{Access, ApiClient, Connection, Lines, Reply};
 pub use cluster::Cluster;
 pub use kubectl::{Kubectl, Watching};
 pub use load::{Attempt, Audit, Load, LoadOptions, Outcome, Record, audit, prepare};

@@ -354,6 +354,22 @@ impl MemberProcess {
         .await
     }
 
+    /// Processor time that the process has used, in user and kernel mode. In steps of 10 ms.
+    pub fn cpu_time(&self) -> anyhow::Result<Duration> {
+        let pid = self.pid().context("it does not run")?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // Fields are counted from the state, which follows the name in parentheses: utime and stime are 14 and 15 of all.
+        let (_, rest) = stat.rsplit_once(") ").context("/proc/PID/stat without a name")?;
+        let ticks: u64 = rest
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().context("/proc/PID/stat without times"))
+            .sum::<anyhow::Result<u64>>()?;
+        let hz = rustix::param::clock_ticks_per_second().max(1);
+        Ok(Duration::from_millis(ticks * 1000 / hz))
+    }
+
     /// Resident memory of the process, bytes.
     pub fn rss_bytes(&self) -> anyhow::Result<u64> {
         let pid = self.pid().context("it does not run")?;
