@@ -97,7 +97,7 @@ fn rendered(ceiling: usize) -> String {
 async fn replay(args: &Args, from: &std::path::Path, binary: &std::path::Path) -> anyhow::Result<(usize, usize)> {
     let mut cluster = Cluster::empty(binary)?;
     let tokens = cluster.root().join("tokens.csv");
-    fs::write(&tokens, format!("{TOKEN},golden,golden,\"system:masters\"\n"))?;
+    fs::write(&tokens, format!("{TOKEN},admin,admin-uid,\"system:masters\"\n"))?;
     let mut member = cluster.next_member();
     member.flags = vec!["--token-auth-file".into(), tokens.to_string_lossy().into_owned()];
     member.flags.extend(["--service-cidr".into(), "10.96.0.0/16".into()]);

@@ -6,16 +6,31 @@ use serde_json::Value;
 
 use crate::kinds;
 use crate::status::{Cause, Status};
+use crate::strategy;
 use engenho_catalog::Schema;
 
-/// Fields that an endpoint never writes.
+/// Fields that an endpoint never writes (upstream's `GetResetFields`).
 fn reset_fields(resource: &Resource, subresource: &str) -> FieldSet {
-    let mut set = FieldSet::new();
-    match subresource {
-        "" if resource.subresource("status").is_some() => set.insert(&[PathElement::field("status")]),
-        "status" => set.insert(&[PathElement::field("spec")]),
-        _ => {}
+    let paths: &[&[&str]] = match (&*resource.group, &*resource.plural, subresource) {
+        ("certificates.k8s.io", "certificatesigningrequests", "") => &[&["spec"], &["status"]],
+        ("certificates.k8s.io", "certificatesigningrequests", "status") => &[&["spec"], &["status", "conditions"]],
+        ("certificates.k8s.io", "certificatesigningrequests", "approval") => &[&["spec"], &["status", "certificate"]],
+        ("", "pods", "status") => &[
+            &["spec"],
+            &["metadata", "deletionTimestamp"],
+            &["metadata", "ownerReferences"],
+        ],
+        ("apps", "deployments", "status") => &[&["spec"], &["metadata", "labels"]],
+        (.., "status") if !strategy::kept_metadata(resource).is_empty() => &[&["spec"], &["metadata"]],
+        (.., "status") => &[&["spec"]],
+        (.., "") if resource.subresource("status").is_some() => &[&["status"]],
+        _ => &[],
     };
+    let mut set = FieldSet::new();
+    for path in paths {
+        let path: Vec<PathElement> = path.iter().map(|name| PathElement::field(*name)).collect();
+        set.insert(&path);
+    }
     set
 }
 

@@ -124,6 +124,10 @@ async fn dispatch(
     let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
         return Err(Status::no_such_resource());
     };
+    if is_custom(&resource) && !resource.namespaced && !info.namespace.is_empty() {
+        // Custom resources are found by their path, and there is nothing at this one.
+        return Ok(nonresource::not_found());
+    }
     check_scope(&resource, info)?;
     let (parts, incoming) = request.into_parts();
     if parts.method == Method::HEAD {

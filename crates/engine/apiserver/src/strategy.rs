@@ -2,12 +2,12 @@
 //! generations (upstream's `PrepareForCreate` and `PrepareForUpdate`).
 
 mod pods;
+pub mod signing;
 
 use engenho_catalog::Resource;
 use engenho_patch::defaults;
 use serde_json::{Map, Value, json};
 
-use crate::authorizer::Identity;
 use crate::kinds::{self, Generation, kind_of};
 use crate::normalise;
 use crate::object;
@@ -247,6 +247,9 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     if is(resource, "apiextensions.k8s.io", "customresourcedefinitions") {
         engenho_crd::conditions::keep_storage_version(new);
     }
+    if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
+        signing::prepare_update(new, old);
+    }
     if is(resource, "", "namespaces") {
         new["spec"] = old["spec"].clone();
         keep_namespace_label(new);
@@ -269,7 +272,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
 }
 
 /// Prepares the replacement of `old`, through `/status`: only status and a little metadata count.
-pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) {
+pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value, now_ms: u64) {
     let mut kept = old.clone();
     if let Some(map) = kept.as_object_mut() {
         match new.get("status") {
@@ -277,6 +280,7 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
             None => drop(map.remove("status")),
         }
     }
+    let keeps = kept_metadata(resource);
     // Upstream lets labels, annotations and finalizers through on most kinds; a Node's spec stays.
     for field in [
         "labels",
@@ -287,7 +291,7 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
         "resourceVersion",
     ] {
         let given = new["metadata"].get(field).cloned();
-        if field == "ownerReferences" && is(resource, "", "pods") {
+        if keeps.contains(&field) {
             continue;
         }
         match given {
@@ -301,45 +305,25 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
     if is(resource, "", "pods") {
         pods::keep_status(&mut kept, old);
     }
+    if is(resource, "certificates.k8s.io", "certificatesigningrequests") {
+        signing::prepare_status(&mut kept, old, &times::seconds(now_ms));
+    }
     *new = kept;
 }
 
-/// Prepares the replacement of `old`, through `/approval`: only the conditions count.
-pub fn prepare_approval(new: &mut Value, old: &Value) {
-    let conditions = new["status"].get("conditions").cloned();
-    let managed = new["metadata"].get("managedFields").cloned();
-    let revision = new["metadata"].get("resourceVersion").cloned();
-    *new = old.clone();
-    if let Some(conditions) = conditions {
-        new["status"]["conditions"] = conditions;
-    } else if let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) {
-        status.remove("conditions");
-    }
-    for (field, value) in [("managedFields", managed), ("resourceVersion", revision)] {
-        if let Some(value) = value {
-            object::set_meta(new, field, value);
-        }
-    }
-}
-
-/// A certificate signing request says who made it, whatever the client wrote.
-pub fn sign_request(object: &mut Value, who: &Identity) {
-    if !object["spec"].is_object() {
-        return;
-    }
-    let spec = &mut object["spec"];
-    spec["username"] = who.user.as_str().into();
-    let facts = [
-        ("uid", json!(who.uid), who.uid.is_empty()),
-        ("groups", json!(who.groups), who.groups.is_empty()),
-        ("extra", json!(who.extra), who.extra.is_empty()),
-    ];
-    for (field, value, empty) in facts {
-        if !empty {
-            spec[field] = value;
-        } else if let Some(map) = spec.as_object_mut() {
-            map.remove(field);
-        }
+/// Metadata that is not written through `/status`.
+pub fn kept_metadata(resource: &Resource) -> &'static [&'static str] {
+    match (&*resource.group, &*resource.plural) {
+        ("", "pods") => &["ownerReferences"],
+        ("apps", "deployments") => &["labels"],
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies")
+        | ("apiextensions.k8s.io", "customresourcedefinitions")
+        | ("apiregistration.k8s.io", "apiservices")
+        | ("flowcontrol.apiserver.k8s.io", _)
+        | ("internal.apiserver.k8s.io", "storageversions")
+        | ("resource.k8s.io", "resourceclaims")
+        | ("storage.k8s.io", "volumeattachments") => &["labels", "annotations", "finalizers", "ownerReferences"],
+        _ => &[],
     }
 }
 

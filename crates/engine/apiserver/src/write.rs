@@ -143,9 +143,9 @@ async fn attempt(
         "status" if custom.is_some() => engenho_crd::strategy::prepare_status(&mut new, &old),
         _ if let Some((_, version)) = custom => engenho_crd::strategy::prepare_update(version, &mut new, &old),
         "" => strategy::prepare_update(resource, &mut new, &old),
-        "status" => strategy::prepare_status_update(resource, &mut new, &old),
+        "status" => strategy::prepare_status_update(resource, &mut new, &old, context.server.deps.clock.unix_ms()),
         "finalize" => strategy::prepare_finalize(&mut new, &old),
-        "approval" => strategy::prepare_approval(&mut new, &old),
+        "approval" => strategy::signing::prepare_approval(&mut new, &old, &now(context)),
         _ => strategy::set_generation(resource, &mut new, &old),
     }
     let mut errors = meta::validate_update(&new, &old, resource);

@@ -177,7 +177,9 @@ fn finalizers(object: &Value, resource: &Resource) -> Vec<FieldError> {
             detail,
         ));
     }
-    if !kinds::is_custom(resource) {
+    // Kinds that are served beside upstream's core know no standard finalizers.
+    let beside = matches!(&*resource.group, "apiextensions.k8s.io" | "apiregistration.k8s.io");
+    if !kinds::is_custom(resource) && !beside {
         for (i, name) in object::finalizers(object).enumerate() {
             if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
                 let detail = "name is neither a standard finalizer name nor is it fully qualified";

@@ -193,7 +193,7 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         None => strategy::prepare_create(resource, object, context.server.deps.clock.unix_ms()),
     }
     if resource.group == "certificates.k8s.io" {
-        strategy::sign_request(object, &context.identity);
+        strategy::signing::prepare_create(object, &context.identity);
     }
     let mut errors = meta::validate(object, resource);
     errors.extend(engenho_validation::create(

@@ -78,7 +78,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     if output.media == Media::Json && output.shape == Shape::Object && !output.pretty {
         return concatenate(context, page);
     }
-    let meta = list_meta(&page);
+    let meta = list_meta(context, &page);
     let values = page
         .items
         .into_iter()
@@ -236,8 +236,12 @@ fn header(context: &Context) -> Map<String, Value> {
     list
 }
 
-fn list_meta(page: &Page) -> Value {
+fn list_meta(context: &Context, page: &Page) -> Value {
     let mut meta = json!({"resourceVersion": page.revision.to_string()});
+    if is_custom(&context.resource) && matches!(context.output.shape, Shape::Object) {
+        // Upstream's untyped lists say that they don't go on.
+        meta["continue"] = "".into();
+    }
     if !page.next.is_empty() {
         meta["continue"] = page.next.as_str().into();
         if let Some(remaining) = page.remaining.filter(|r| *r > 0) {
@@ -273,7 +277,7 @@ fn concatenate(context: &Context, page: Page) -> Result<Response<Body>, Status> 
         r#"{{"kind":"{}","apiVersion":"{}","metadata":{},"items":["#,
         context.list_kind(),
         resource.api_version(),
-        list_meta(&page)
+        list_meta(context, &page)
     );
     out.extend_from_slice(head.as_bytes());
     for (i, item) in page.items.into_iter().enumerate() {
