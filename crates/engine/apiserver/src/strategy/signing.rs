@@ -91,8 +91,8 @@ fn fill_times(new: &mut Value, old: &Value, now: &str) {
         }
         if condition["lastTransitionTime"].is_null() {
             let same = |b: &&Value| b["type"] == condition["type"] && b["status"] == condition["status"];
-            let since = before.iter().filter(same).map(|b| &b["lastTransitionTime"]);
-            let since = since.filter(|time| !time.is_null()).cloned().next();
+            let mut since = before.iter().filter(same).map(|b| &b["lastTransitionTime"]);
+            let since = since.find(|time| !time.is_null()).cloned();
             condition["lastTransitionTime"] = since.unwrap_or_else(|| now.into());
         }
     }
