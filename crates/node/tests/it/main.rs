@@ -13,4 +13,5 @@ mod one;
 mod support;
 mod three;
 mod tickets;
+mod verbs;
 mod witness;
