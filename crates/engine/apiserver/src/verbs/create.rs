@@ -203,7 +203,9 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         object,
     ));
     if let Some((custom, version)) = context.custom_version() {
-        errors.extend(engenho_crd::instance::create(&custom.definition, version, object, None));
+        let found = engenho_crd::instance::create(&custom.definition, version, object);
+        found.warnings.into_iter().for_each(|warning| context.warn(warning));
+        errors.extend(found.errors);
     }
     if !errors.is_empty() {
         return Err(context.invalid(&name, &errors));
