@@ -162,7 +162,13 @@ impl Context {
         Ok(respond::value(code, shaped.as_ref().unwrap_or(object), &self.output))
     }
 
-    /// The answer with an object that is not of this resource (a Status, a Scale): never a table.
+    /// The answer with a Scale, in the negotiated shape.
+    pub fn scale(&self, code: StatusCode, scale: &Value) -> Result<Response<Body>, Status> {
+        let shaped = crate::table::shape_scale(self, scale)?;
+        Ok(respond::value(code, shaped.as_ref().unwrap_or(scale), &self.output))
+    }
+
+    /// The answer with an object that is not of this resource (a Status): never a table.
     pub fn plain(&self, code: StatusCode, object: &Value) -> Response<Body> {
         respond::value(code, object, &self.output)
     }

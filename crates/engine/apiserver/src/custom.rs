@@ -1,8 +1,9 @@
 //! Custom resources: the catalog as the stored CustomResourceDefinitions extend it, and what is theirs in the pipeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
 use engenho_crd::{Definition, Version};
 use engenho_store::{KeyRange, RangeRequest, Store, Watcher};
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::documents::Documents;
 use crate::{convert, kinds};
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -34,6 +36,8 @@ impl Custom {
 pub(crate) struct Served {
     /// Built-in and custom resources.
     pub catalog: Arc<Catalog>,
+    /// Documents about them.
+    pub documents: Documents,
     customs: BTreeMap<String, Custom>,
 }
 
@@ -43,12 +47,12 @@ fn key(group: &str, version: &str, plural: &str) -> String {
 
 impl Served {
     /// The built-in resources and those of definitions. A definition never takes the place of a built-in resource.
-    fn of(definitions: impl IntoIterator<Item = Definition>) -> Served {
+    /// What `before` has rendered is kept where nothing has changed.
+    fn of<'a>(definitions: impl IntoIterator<Item = &'a Arc<Definition>>, before: Option<&Served>) -> Served {
         let builtin = Catalog::builtin();
         let mut catalog = builtin.clone();
         let mut customs = BTreeMap::new();
         for definition in definitions {
-            let definition = Arc::new(definition);
             for resource in definition.resources() {
                 let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
                 if builtin.resource(group, version, plural).is_some() {
@@ -64,10 +68,26 @@ impl Served {
                 catalog.insert(Arc::new(resource));
             }
         }
+        let documents = before.map(|before| {
+            let changed = before.changed(&customs);
+            before.documents.without(|path| changed.contains(path))
+        });
         Served {
             catalog: Arc::new(catalog),
+            documents: documents.unwrap_or_default(),
             customs,
         }
+    }
+
+    /// The documents about resources that are others now.
+    fn changed(&self, now: &BTreeMap<String, Custom>) -> BTreeSet<String> {
+        let same = |a: Option<&Custom>, b: Option<&Custom>| {
+            a.zip(b).is_some_and(|(a, b)| Arc::ptr_eq(&a.definition, &b.definition))
+        };
+        let keys = self.customs.keys().chain(now.keys());
+        keys.filter(|key| !same(self.customs.get(*key), now.get(*key)))
+            .filter_map(|key| Some(format!("apis/{}", key.rsplit_once('/')?.0)))
+            .collect()
     }
 
     /// The definition behind a custom resource.
@@ -90,12 +110,14 @@ pub(crate) struct CustomResources {
 #[derive(Default)]
 struct State {
     served: Option<Arc<Served>>,
+    /// The definitions by key, with the revision they are of; none for those that cannot be served yet.
+    compiled: BTreeMap<Bytes, (u64, Option<Arc<Definition>>)>,
     watcher: Option<Watcher>,
 }
 
 impl CustomResources {
-    /// What is served as of this replica's newest revision; `changed` is called if it is not what it was before.
-    pub fn served(&self, store: &Arc<Store>, changed: impl FnOnce()) -> Arc<Served> {
+    /// What is served as of this replica's newest revision.
+    pub fn served(&self, store: &Arc<Store>) -> Arc<Served> {
         let mut state = self.state.lock();
         let unchanged = match &mut state.watcher {
             Some(watcher) => match watcher.progress() {
@@ -107,11 +129,7 @@ impl CustomResources {
         };
         match state.served.as_ref().filter(|_| unchanged) {
             Some(served) => served.clone(),
-            None => {
-                let served = compile(&mut state, store);
-                changed();
-                served
-            }
+            None => compile(&mut state, store),
         }
     }
 }
@@ -121,15 +139,24 @@ fn compile(state: &mut State, store: &Arc<Store>) -> Arc<Served> {
         Ok(read) => read,
         Err(error) => {
             tracing::error!(%error, "definitions of custom resources cannot be read: what is served stays as it was");
-            return state.served.get_or_insert_with(|| Arc::new(Served::of([]))).clone();
+            return state
+                .served
+                .get_or_insert_with(|| Arc::new(Served::of([], None)))
+                .clone();
         }
     };
-    let definitions = read.kvs.iter().filter_map(|kv| {
-        let crd: Value = serde_json::from_slice(&kv.value).ok()?;
-        // One whose names are not accepted yet is not served.
-        Definition::compile(&crd).ok()
-    });
-    let served = Arc::new(Served::of(definitions));
+    let mut before = std::mem::take(&mut state.compiled);
+    for kv in &read.kvs {
+        let known = before.remove(&kv.key).filter(|(of, _)| *of == kv.mod_revision);
+        let compiled = known.unwrap_or_else(|| {
+            let crd: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
+            // One whose names are not accepted yet is not served.
+            (kv.mod_revision, Definition::compile(&crd).ok().map(Arc::new))
+        });
+        state.compiled.insert(kv.key.clone(), compiled);
+    }
+    let definitions = state.compiled.values().filter_map(|(_, definition)| definition.as_ref());
+    let served = Arc::new(Served::of(definitions, state.served.as_deref()));
     state.served = Some(served.clone());
     state.watcher = store.watch(KeyRange::prefix(PREFIX), read.revision).ok();
     served

@@ -35,7 +35,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
                 Some(scale) => scale.get(&object).map_err(Status::internal)?,
                 None => of(context, &object),
             };
-            Ok(context.plain(StatusCode::OK, &scale))
+            context.scale(StatusCode::OK, &scale)
         }
         "update" => {
             let options = WriteOptions::read(&context.info.query, &context.headers, "UpdateOptions", false)?;
@@ -199,5 +199,5 @@ async fn change(
         Some(paths) => paths.view(&stored).map_err(|e| Status::bad_request(e.to_string()))?.0,
         None => of(context, &stored),
     };
-    Ok(context.plain(StatusCode::OK, &scale))
+    context.scale(StatusCode::OK, &scale)
 }

@@ -1,5 +1,7 @@
 //! Nothing that is JSON makes any of this panic.
 
+use engenho_catalog::resource::Published;
+use engenho_catalog::schema::Dialect;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -104,13 +106,14 @@ proptest! {
         let _ = instance::create(&compiled, version, &new);
         let _ = instance::update(&compiled, version, &new, &old);
         let _ = instance::update_status(&compiled, version, &new, &old);
-        let _ = table::cells(version, &new, &|_| None);
+        let _ = table::cells(&version.columns, &new, &|_| None);
         let _ = version.selected("spec.k", &new);
         let scale = version.scale.as_ref().unwrap();
         if let Ok((view, set)) = scale.view(&new) {
             let _ = scale.put(&mut new.clone(), &view, set);
         }
-        let _ = publish::v2(&crd["spec"], &crd["spec"]["versions"][0]);
+        let shown = publish::Publication::new(&crd["spec"], &crd["spec"]["versions"][0]);
+        let _ = shown.render(Dialect::V2);
         strategy::prepare_create(version, &mut new.clone());
         strategy::prepare_update(version, &mut new.clone(), &old);
         strategy::prepare_status(&mut new, &old);
@@ -132,7 +135,7 @@ proptest! {
         compiled.read(version, &mut read);
         let _ = instance::create(&compiled, version, &object);
         let _ = instance::update(&compiled, version, &object, &crd);
-        let _ = table::cells(version, &object, &|_| None);
+        let _ = table::cells(&version.columns, &object, &|_| None);
         let _ = Definition::compile(&crd);
     }
 
