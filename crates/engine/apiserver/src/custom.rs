@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
 use engenho_crd::{Definition, Version};
-use engenho_store::{KeyRange, RangeRequest, Store, Watcher};
+use engenho_store::{KeyRange, KeyValue, RangeRequest, Store, Watcher};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -22,6 +22,7 @@ pub(crate) struct Custom {
     /// The definition.
     pub definition: Arc<Definition>,
     version: usize,
+    form: blake3::Hash,
 }
 
 impl Custom {
@@ -48,11 +49,12 @@ fn key(group: &str, version: &str, plural: &str) -> String {
 impl Served {
     /// The built-in resources and those of definitions. A definition never takes the place of a built-in resource.
     /// What `before` has rendered is kept where nothing has changed.
-    fn of<'a>(definitions: impl IntoIterator<Item = &'a Arc<Definition>>, before: Option<&Served>) -> Served {
+    fn of<'a>(definitions: impl IntoIterator<Item = &'a Compiled>, before: Option<&Served>) -> Served {
         let builtin = Catalog::builtin();
         let mut catalog = builtin.clone();
         let mut customs = BTreeMap::new();
-        for definition in definitions {
+        for Compiled { definition, form, .. } in definitions {
+            let Some(definition) = definition else { continue };
             for resource in definition.resources() {
                 let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
                 if builtin.resource(group, version, plural).is_some() {
@@ -62,6 +64,7 @@ impl Served {
                     let custom = Custom {
                         definition: definition.clone(),
                         version: at,
+                        form: *form,
                     };
                     customs.insert(key(group, version, plural), custom);
                 }
@@ -90,6 +93,12 @@ impl Served {
             .collect()
     }
 
+    /// Whether a custom resource is served here in the same form as there: streams of it may go on.
+    pub fn same_form(&self, other: &Served, resource: &Resource) -> bool {
+        let form = |served: &Served| Some(served.custom(resource)?.form);
+        form(self) == form(other)
+    }
+
     /// The definition behind a custom resource.
     pub fn custom(&self, resource: &Resource) -> Option<&Custom> {
         if !kinds::is_custom(resource) {
@@ -110,9 +119,31 @@ pub(crate) struct CustomResources {
 #[derive(Default)]
 struct State {
     served: Option<Arc<Served>>,
-    /// The definitions by key, with the revision they are of; none for those that cannot be served yet.
-    compiled: BTreeMap<Bytes, (u64, Option<Arc<Definition>>)>,
+    /// The definitions by key.
+    compiled: BTreeMap<Bytes, Compiled>,
     watcher: Option<Watcher>,
+}
+
+/// A definition as of a revision.
+struct Compiled {
+    revision: u64,
+    /// None if it cannot be served yet.
+    definition: Option<Arc<Definition>>,
+    /// Hash of all that says what instances are like.
+    form: blake3::Hash,
+}
+
+impl Compiled {
+    fn of(kv: &KeyValue) -> Self {
+        let crd: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
+        let form = format!("{}{}", crd["spec"], crd["status"]["acceptedNames"]);
+        Self {
+            revision: kv.mod_revision,
+            // One whose names are not accepted yet is not served.
+            definition: Definition::compile(&crd).ok().map(Arc::new),
+            form: blake3::hash(form.as_bytes()),
+        }
+    }
 }
 
 impl CustomResources {
@@ -147,19 +178,20 @@ fn compile(state: &mut State, store: &Arc<Store>) -> Arc<Served> {
     };
     let mut before = std::mem::take(&mut state.compiled);
     for kv in &read.kvs {
-        let known = before.remove(&kv.key).filter(|(of, _)| *of == kv.mod_revision);
-        let compiled = known.unwrap_or_else(|| {
-            let crd: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
-            // One whose names are not accepted yet is not served.
-            (kv.mod_revision, Definition::compile(&crd).ok().map(Arc::new))
-        });
+        let known = before.remove(&kv.key).filter(|of| of.revision == kv.mod_revision);
+        let compiled = known.unwrap_or_else(|| Compiled::of(kv));
         state.compiled.insert(kv.key.clone(), compiled);
     }
-    let definitions = state.compiled.values().filter_map(|(_, definition)| definition.as_ref());
-    let served = Arc::new(Served::of(definitions, state.served.as_deref()));
+    let served = Arc::new(Served::of(state.compiled.values(), state.served.as_deref()));
     state.served = Some(served.clone());
     state.watcher = store.watch(KeyRange::prefix(PREFIX), read.revision).ok();
     served
+}
+
+/// The key of the definition behind a resource, if there is one.
+pub(crate) fn definition_key(context: &Context) -> Option<KeyRange> {
+    let custom = context.served.custom(&context.resource)?;
+    Some(KeyRange::key(format!("{PREFIX}{}", custom.definition.name)))
 }
 
 /// A stored object in the form that the request's resource serves.

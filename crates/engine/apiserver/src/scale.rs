@@ -160,8 +160,7 @@ async fn change(
             let mut new = live.clone();
             paths.put(&mut new, &scale, was_set).map_err(bad)?;
             object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
-            let (resource, manager) = (&context.resource, &options.manager);
-            let mut booked = fields::update(resource, "scale", Some(live), new, manager, &at);
+            let mut booked = fields::update(context, "scale", Some(live), new, &options.manager, &at);
             forget_times(&mut booked);
             return Ok(booked);
         }
@@ -186,7 +185,7 @@ async fn change(
         new["spec"]["replicas"] = replicas.into();
         object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
         Ok(fields::update(
-            &context.resource,
+            context,
             "scale",
             Some(live),
             new,

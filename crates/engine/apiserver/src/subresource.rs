@@ -141,7 +141,7 @@ pub(crate) async fn bind(context: &Context, name: &str, binding: &Value) -> Resu
             json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": at}),
         );
         Ok(fields::update(
-            &pods.resource,
+            &pods,
             "binding",
             live,
             pod,

@@ -32,7 +32,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     if let Some(answer) = leases::accept_write(context, object::name(&object), &object) {
         return answer;
     }
-    let object = fields::update(&context.resource, "", None, object, &options.manager, &now(context));
+    let object = fields::update(context, "", None, object, &options.manager, &now(context));
     let created = store(context, object, &options, true).await?;
     context.object(StatusCode::CREATED, &created)
 }

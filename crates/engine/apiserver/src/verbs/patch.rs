@@ -162,7 +162,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
                 write::check_name(name, config)?;
                 write::check_namespace(context, config)?;
                 let force = options.force.unwrap_or(false);
-                fields::apply(resource, subresource, live, config, &options.manager, force, &now)?
+                fields::apply(context, subresource, live, config, &options.manager, force, &now)?
             }
             (patch, Some(live)) => patch.apply(live, schema)?,
             (_, None) => return Err(context.not_found(name)),
@@ -197,7 +197,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             return Ok(object);
         }
         Ok(fields::update(
-            resource,
+            context,
             subresource,
             live,
             object,
