@@ -206,11 +206,7 @@ async fn find(server: &Inner, info: &RequestInfo) -> (Arc<Served>, Option<Arc<Re
 /// Outside a namespace, a namespaced resource can only be listed and watched.
 fn check_scope(resource: &Resource, info: &RequestInfo) -> Result<(), Status> {
     let review = !resource.is_stored();
-    if resource.namespaced
-        && info.namespace.is_empty()
-        && !matches!(info.verb.as_str(), "list" | "watch")
-        && !review
-    {
+    if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") && !review {
         return Err(Status::method_not_allowed());
     }
     Ok(())

@@ -184,14 +184,7 @@ async fn change(
         }
         new["spec"]["replicas"] = replicas.into();
         object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
-        Ok(fields::update(
-            context,
-            "scale",
-            Some(live),
-            new,
-            &options.manager,
-            &at,
-        ))
+        Ok(fields::update(context, "scale", Some(live), new, &options.manager, &at))
     })
     .await?;
     let scale = match custom(context) {

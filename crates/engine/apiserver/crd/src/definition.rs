@@ -11,12 +11,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::conditions;
+use crate::go;
 use crate::jsonpath::JsonPath;
+use crate::publish::Publication;
 use crate::scale::Scale;
 use crate::schema::{self as schemas, Schema};
 use crate::table::{self, Column};
-use crate::go;
-use crate::publish::Publication;
 
 /// Why a definition cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -216,7 +216,10 @@ impl Definition {
             returns_deleted: false,
             storage_version_hash: Some(storage_hash(&self.group, stored, &self.accepted.kind).into()),
             storage_version: (stored != version.name).then(|| (own(&self.group), own(stored))),
-            schema: version.published.clone().map_or(SchemaSource::None, SchemaSource::Owned),
+            schema: version
+                .published
+                .clone()
+                .map_or(SchemaSource::None, SchemaSource::Owned),
         }
     }
 

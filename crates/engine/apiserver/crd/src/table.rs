@@ -166,10 +166,7 @@ mod tests {
         );
         let scale = scale_columns();
         let shown = json!({"metadata": {"name": "x"}, "spec": {"replicas": 3}, "status": {"replicas": 0}});
-        assert_eq!(
-            Value::Array(cells(&scale, &shown, &|_| None)),
-            json!(["x", 3, 0, null])
-        );
+        assert_eq!(Value::Array(cells(&scale, &shown, &|_| None)), json!(["x", 3, 0, null]));
         let plain = definitions(&crd(json!([])).columns);
         assert_eq!(
             (plain.as_array().map(Vec::len), &plain[1]["name"]),

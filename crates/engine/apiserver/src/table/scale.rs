@@ -22,10 +22,15 @@ pub(crate) fn shape(context: &Context, scale: &Value) -> Result<Option<Value>, S
 fn table(context: &Context, scale: &Value, version: &str) -> Result<Value, Status> {
     let now_ms = context.server.deps.clock.unix_ms();
     let columns = engenho_crd::table::scale_columns();
-    let cells = engenho_crd::table::cells(&columns, scale, &|time| age::read(time, now_ms));
+    let mut cells = engenho_crd::table::cells(&columns, scale, &|time| age::read(time, now_ms));
     let definitions = match context.custom_version() {
         Some(_) => engenho_crd::table::definitions(&columns),
-        None => builtin(),
+        None => {
+            // What is left out is zero.
+            let zeros = cells.iter_mut().filter(|cell| cell.is_null());
+            zeros.for_each(|cell| *cell = 0.into());
+            builtin()
+        }
     };
     let mut row = Map::from_iter([("cells".to_owned(), Value::from(cells))]);
     include(context)?.add(scale, version, &mut row);

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use engenho_cel::{Bindings, CompileError, Environment, EvalError, Program, Type, Value as Result, compile};
 pub use engenho_cel::Budget;
+use engenho_cel::{Bindings, CompileError, Environment, EvalError, Program, Type, Value as Result, compile};
 use serde_json::Value;
 
 use crate::apiextensions::field_path;
@@ -190,9 +190,9 @@ impl Rules {
     pub fn compile(rules: &[Value], schema: &Value, root: bool) -> Self {
         let of = engenho_cel::type_of_schema(schema, root, "self");
         let scope = of.clone().map(Scope::of);
-        let compiled = scope.iter().flat_map(|scope| {
-            rules.iter().map(move |rule| Rule::new(rule, schema, scope))
-        });
+        let compiled = scope
+            .iter()
+            .flat_map(|scope| rules.iter().map(move |rule| Rule::new(rule, schema, scope)));
         let rules: Vec<Rule> = compiled.collect();
         Self {
             kind: text(&schema["type"]).to_owned(),
@@ -235,8 +235,8 @@ impl Rules {
             if rule.uses_old && old.is_none() && !rule.optional_old {
                 continue;
             }
-            let optional = (rule.optional_old && self.uses_old)
-                .then(|| bindings(call).with_optional("oldSelf", old, call.schema));
+            let optional =
+                (rule.optional_old && self.uses_old).then(|| bindings(call).with_optional("oldSelf", old, call.schema));
             let name = &rule.name;
             let holds = match program.evaluate(optional.as_ref().unwrap_or(&plain), budget) {
                 Ok(result) => matches!(result, Result::Bool(true)),
@@ -269,9 +269,10 @@ impl Rules {
                 (Some(below), Path::Root) => below.clone(),
                 (Some(below), path) => format!("{path}.{below}"),
             };
-            let said = rule.speaks.as_ref().map_or(Said::Nothing, |program| {
-                say(program, &rule.speech, &plain, budget)
-            });
+            let said = rule
+                .speaks
+                .as_ref()
+                .map_or(Said::Nothing, |program| say(program, &rule.speech, &plain, budget));
             let (error, ends) = match said {
                 Said::Text(text) => (rule.error(field, &self.kind, &text), false),
                 Said::Nothing => (rule.error(field, &self.kind, &rule.message), false),

@@ -106,7 +106,9 @@ pub(super) fn items(catalog: &Catalog, path: &str) -> Option<Vec<PathItem>> {
             )]);
         }
         ["apis", group] => {
-            let group = catalog.group(group).filter(|of| is_builtin(&of.name) && !of.name.is_empty())?;
+            let group = catalog
+                .group(group)
+                .filter(|of| is_builtin(&of.name) && !of.name.is_empty())?;
             let id = format!("get{}APIGroup", names::group_identifier(&group.name));
             return Some(vec![about(&names::group_tag(&group.name), id, names::API_GROUP)]);
         }

@@ -210,7 +210,10 @@ fn a_custom_resource_gets_paths_and_definitions() {
     assert!(content.len() == 3 && !content.contains_key("application/strategic-merge-patch+json"));
     let swagger = parsed(&swagger(&catalog));
     assert_eq!(swagger["definitions"]["com.example.stable.v1.Widget"]["title"], "V2");
-    let added: Vec<String> = paths(&catalog).into_iter().filter(|path| path.contains("stable")).collect();
+    let added: Vec<String> = paths(&catalog)
+        .into_iter()
+        .filter(|path| path.contains("stable"))
+        .collect();
     assert_eq!(added, ["apis/stable.example.com/v1"]);
     assert!(catalog.remove("stable.example.com", "v1", "widgets").is_some());
     assert_eq!(paths(&catalog), paths(Catalog::builtin()));

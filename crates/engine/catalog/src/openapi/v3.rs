@@ -161,8 +161,7 @@ fn custom(resource: &Resource, dialect: Dialect) -> Value {
 
 /// The list of a custom resource: what every list looks like.
 fn custom_list(resource: &Resource, dialect: Dialect) -> Value {
-    const CONVENTIONS: &str =
-        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+    const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
     let prefix = dialect.reference_prefix();
     let kind = names::list_kind(resource);
     let about = format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds");

@@ -29,11 +29,7 @@ const UNCHECKED: &str = "some validation rules were not checked because the obje
 const NOWHERE: &str = "<nil>";
 
 /// What is wrong with a new instance.
-pub fn create(
-    definition: &Definition,
-    version: &Version,
-    object: &Value,
-) -> Found {
+pub fn create(definition: &Definition, version: &Version, object: &Value) -> Found {
     let mut errors = type_meta(definition, version, object);
     if !errors.is_empty() {
         return found(errors);
@@ -52,12 +48,7 @@ pub fn create(
 }
 
 /// What is wrong with an instance that replaces another: what has not changed may stay as it is.
-pub fn update(
-    definition: &Definition,
-    version: &Version,
-    new: &Value,
-    old: &Value,
-) -> Found {
+pub fn update(definition: &Definition, version: &Version, new: &Value, old: &Value) -> Found {
     let mut errors = type_meta(definition, version, new);
     if !errors.is_empty() {
         return found(errors);
@@ -78,12 +69,7 @@ pub fn update(
 }
 
 /// What is wrong with a status that replaces another through the subresource.
-pub fn update_status(
-    definition: &Definition,
-    version: &Version,
-    new: &Value,
-    old: &Value,
-) -> Found {
+pub fn update_status(definition: &Definition, version: &Version, new: &Value, old: &Value) -> Found {
     let mut errors = type_meta(definition, version, new);
     if !errors.is_empty() {
         return found(errors);

@@ -104,15 +104,7 @@ fn visit(
             for (index, item) in items.iter().enumerate() {
                 let standing = standing.below(|_| pairs.get(index).copied().flatten());
                 let before = keyed.get(item);
-                visit(
-                    inner,
-                    site_items,
-                    item,
-                    before,
-                    &path.index(index),
-                    standing,
-                    visitor,
-                )?;
+                visit(inner, site_items, item, before, &path.index(index), standing, visitor)?;
             }
         }
         Value::Object(map) => {
@@ -120,15 +112,7 @@ fn visit(
             if let (Additional::Schema(inner), Additional::Schema(values)) = (&rules_of.additional, &site.additional) {
                 for (name, value) in map {
                     let standing = standing.key(name);
-                    visit(
-                        inner,
-                        values,
-                        value,
-                        before(name),
-                        &path.key(name),
-                        standing,
-                        visitor,
-                    )?;
+                    visit(inner, values, value, before(name), &path.key(name), standing, visitor)?;
                 }
             }
             for (name, value) in map {

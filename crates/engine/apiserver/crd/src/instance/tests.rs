@@ -352,7 +352,11 @@ fn rules_are_asked_for_each_value() {
     let mut asked = Vec::new();
     walk(schema, &new, None, &mut |_, call| {
         asked.push((call.old.is_some(), call.unchanged));
-        if asked.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if asked.len() < 2 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     assert_eq!(asked, [(false, false); 2]);
     assert_eq!(

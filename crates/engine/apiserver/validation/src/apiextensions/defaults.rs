@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use engenho_cel::Budget;
 use serde_json::Value;
 
-use super::{default_rules, values};
 use super::walk::{self, DEPTH_MAX};
+use super::{default_rules, values};
 use crate::get::{entries, flag, given};
 use crate::shared::Errors;
 use crate::{FieldError, Path};

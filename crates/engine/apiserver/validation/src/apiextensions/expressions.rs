@@ -15,8 +15,7 @@ const COST_MAX: u64 = 10_000_000;
 const TOTAL_COST_MAX: u64 = 100_000_000;
 /// How many of the most expensive rules are named.
 const NAMED_MAX: usize = 4;
-const HINT: &str =
-    "try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared";
+const HINT: &str = "try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared";
 
 /// What the rules of a whole schema cost, and what is wrong with them.
 #[derive(Debug, Default)]
@@ -143,7 +142,8 @@ impl Expressions {
                     let detail =
                         format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {above}");
                     let condition = rule["rule"].clone();
-                    self.errors.push(FieldError::invalid(here.child("rule"), condition, &detail));
+                    self.errors
+                        .push(FieldError::invalid(here.child("rule"), condition, &detail));
                 }
                 (false, _) if given(optional) => {
                     let detail = "may not be set if oldSelf is not used in rule";

@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn paths_lead_to_schemas() {
-        let schema = json!({"properties": {"a": {"additionalProperties": {"properties": {"c.d": {"type": "string"}}}}}});
+        let schema =
+            json!({"properties": {"a": {"additionalProperties": {"properties": {"c.d": {"type": "string"}}}}}});
         let found = find(".a['b\\'s'].x", &schema, true);
         assert!(found.is_err());
         let found = find(".a['b\\'s']['c.d']", &schema, true).unwrap();
@@ -132,6 +133,9 @@ mod tests {
         ] {
             assert_eq!(find(bad, &schema, true).unwrap_err(), why, "{bad}");
         }
-        assert_eq!(find(".a['b']", &schema, false).unwrap_err(), "array notation is not allowed");
+        assert_eq!(
+            find(".a['b']", &schema, false).unwrap_err(),
+            "array notation is not allowed"
+        );
     }
 }

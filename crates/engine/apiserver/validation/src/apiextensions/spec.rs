@@ -60,7 +60,8 @@ pub(super) fn validate(spec: &Value, before: Option<&Value>, asked: Asked) -> Er
         asked,
         structural: !preserves || has_defaults || has_extensions,
     };
-    let unchanged = |version: &str| before.is_some_and(|before| same(schema_of(spec, version), schema_of(before, version)));
+    let unchanged =
+        |version: &str| before.is_some_and(|before| same(schema_of(spec, version), schema_of(before, version)));
     errors.extend(versions(&internal, &unchanged, rules, &versions_path));
     if let Some(version) = internal.versions.first().map(|version| text(&version["name"])) {
         let wrong = dns_1035_label(version);
@@ -81,7 +82,10 @@ pub(super) fn validate(spec: &Value, before: Option<&Value>, asked: Asked) -> Er
     errors.extend(schema::validation(
         validation,
         with_status,
-        internal.versions.first().is_some_and(|version| unchanged(text(&version["name"]))),
+        internal
+            .versions
+            .first()
+            .is_some_and(|version| unchanged(text(&version["name"]))),
         rules,
         &path.child("validation"),
     ));
@@ -129,7 +133,9 @@ fn group(group: &str, path: &Path<'_>) -> Errors {
 
 /// The schema of the version of that name.
 fn schema_of<'a>(spec: &'a Value, version: &str) -> &'a Value {
-    let found = items(&spec["versions"]).iter().find(|one| text(&one["name"]) == version);
+    let found = items(&spec["versions"])
+        .iter()
+        .find(|one| text(&one["name"]) == version);
     found.map_or(&Value::Null, |version| &version["schema"])
 }
 

@@ -170,17 +170,28 @@ fn rules_compile() {
         with(json!([{"rule": "true"}, {"rule": "self.m < 1"}])),
         [format!(
             "{at}[1].rule: {}",
-            printed("self.m < 1", "compilation failed: ERROR: <input>:1:5: undefined field 'm'\n | self.m < 1\n | ....^")
+            printed(
+                "self.m < 1",
+                "compilation failed: ERROR: <input>:1:5: undefined field 'm'\n | self.m < 1\n | ....^"
+            )
         )]
     );
     assert_eq!(
         with(json!([{"rule": "self.n"}])),
-        [format!("{at}[0].rule: {}", printed("self.n", "cel expression must evaluate to a bool"))]
+        [format!(
+            "{at}[0].rule: {}",
+            printed("self.n", "cel expression must evaluate to a bool")
+        )]
     );
-    let found = with(json!([{"rule": "true", "messageExpression": "self.n"}, {"rule": "true", "messageExpression": "x"}]));
-    assert!(found[0].starts_with(&format!("{at}[0].messageExpression: Invalid value: {{\"Rule\":\"true\"")));
+    let found =
+        with(json!([{"rule": "true", "messageExpression": "self.n"}, {"rule": "true", "messageExpression": "x"}]));
+    assert!(found[0].starts_with(&format!(
+        "{at}[0].messageExpression: Invalid value: {{\"Rule\":\"true\""
+    )));
     assert!(found[0].ends_with(": messageExpression must evaluate to a string"));
-    assert!(found[1].contains(": messageExpression compilation failed: ERROR: <input>:1:1: undeclared reference to 'x'"));
+    assert!(
+        found[1].contains(": messageExpression compilation failed: ERROR: <input>:1:1: undeclared reference to 'x'")
+    );
     assert_eq!(
         with(json!([{"rule": "true", "optionalOldSelf": true}])),
         [format!(
@@ -201,11 +212,15 @@ fn rules_compile() {
 
 #[test]
 fn rules_are_not_looked_at_in_a_faulty_schema() {
-    let object = definition(json!({"type": "object", "x-kubernetes-validations": [{"rule": "nonsense("}],
-        "properties": {"a": {"type": "string", "uniqueItems": true}}}));
+    let object = definition(
+        json!({"type": "object", "x-kubernetes-validations": [{"rule": "nonsense("}],
+        "properties": {"a": {"type": "string", "uniqueItems": true}}}),
+    );
     assert_eq!(
         messages(&object),
-        ["spec.validation.openAPIV3Schema.properties[a].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"]
+        [
+            "spec.validation.openAPIV3Schema.properties[a].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        ]
     );
 }
 
@@ -221,23 +236,36 @@ fn rules_must_not_cost_too_much() {
         messages(&expensive),
         [
             format!("{rule}: Forbidden: estimated rule cost exceeds budget by factor of more than 100x {HINT}"),
-            format!("{rule}: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"),
-            format!("{at}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x {HINT}"),
+            format!(
+                "{rule}: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+            ),
+            format!(
+                "{at}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x {HINT}"
+            ),
         ]
     );
     // One expression of a schema that stays as it is may cost what it did.
-    let linear = definition(json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "string"},
-        "x-kubernetes-validations": [{"rule": "self.all(a, a + a + a != 'x')"}]}}}));
+    let linear = definition(
+        json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "string"},
+        "x-kubernetes-validations": [{"rule": "self.all(a, a + a + a != 'x')"}]}}}),
+    );
     assert!(messages(&linear)[0].contains("estimated rule cost exceeds budget by factor of"));
     let renewed: Vec<String> = update(&linear, &linear).into_iter().map(|e| e.message).collect();
-    assert!(renewed.iter().all(|message| !message.contains("estimated rule cost exceeds")), "{renewed:?}");
+    assert!(
+        renewed
+            .iter()
+            .all(|message| !message.contains("estimated rule cost exceeds")),
+        "{renewed:?}"
+    );
 }
 
 #[test]
 fn defaults_hold_to_rules() {
     let with = |default: Value, rule: Value| {
-        messages(&with_property(json!({"type": "object", "default": default, "x-kubernetes-validations": [rule],
-            "properties": {"n": {"type": "integer"}}})))
+        messages(&with_property(
+            json!({"type": "object", "default": default, "x-kubernetes-validations": [rule],
+            "properties": {"n": {"type": "integer"}}}),
+        ))
     };
     let positive = json!({"rule": "self.n > 0", "message": "positive"});
     assert!(with(json!({"n": 1}), positive.clone()).is_empty());
