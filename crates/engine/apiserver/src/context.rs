@@ -100,6 +100,14 @@ impl Context {
         Status::invalid(group, &self.resource.kind, name, errors)
     }
 
+    /// 422 of an object: an instance of a custom resource may be of another kind than it has to be.
+    pub fn invalid_object(&self, name: &str, object: &Value, errors: &[crate::status::FieldError]) -> Status {
+        match object["kind"].as_str().filter(|_| self.resource.is_custom()) {
+            Some(kind) => Status::invalid(&self.resource.group, kind, name, errors),
+            None => self.invalid(name, errors),
+        }
+    }
+
     /// Key of an object in the request's namespace.
     pub fn key(&self, name: &str) -> String {
         self.resource.storage_key(&self.info.namespace, name)

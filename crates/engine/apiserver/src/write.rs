@@ -168,7 +168,7 @@ async fn attempt(
         errors.extend(found.errors);
     }
     if !errors.is_empty() {
-        return Err(context.invalid(plan.name, &errors));
+        return Err(context.invalid_object(plan.name, &new, &errors));
     }
     admit::rbac(context, plan.name, &new, Some(&old))?;
     let warnings = match plan.subresource {

@@ -208,7 +208,7 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         errors.extend(found.errors);
     }
     if !errors.is_empty() {
-        return Err(context.invalid(&name, &errors));
+        return Err(context.invalid_object(&name, object, &errors));
     }
     admit::rbac(context, &name, object, None)?;
     let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);

@@ -198,7 +198,7 @@ async fn with_rules() -> World {
     let mut crd = definition();
     let first = &mut crd["spec"]["versions"][0];
     first["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = json!([
-        {"rule": "self.watts < 100", "messageExpression": "'at most 99, not ' + string(self.watts)", "fieldPath": ".watts"},
+        {"rule": "self.watts < 100", "messageExpression": "self.watts > 999 ? 'far too bright' : 'too bright'", "fieldPath": ".watts"},
         {"rule": "!has(oldSelf.room) || has(self.room) && self.room == oldSelf.room", "message": "lamps stay", "reason": "FieldValueForbidden"},
     ]);
     let mut second = first.clone();
@@ -220,7 +220,7 @@ async fn rules_are_kept() {
         (
             422,
             &json!(
-                "Lamp.light.example.org \"a\" is invalid: spec.watts: Invalid value: \"object\": at most 99, not 100"
+                "Lamp.light.example.org \"a\" is invalid: spec.watts: Invalid value: \"object\": too bright"
             )
         )
     );
@@ -429,4 +429,37 @@ async fn watches_end_when_the_definition_changes() {
         .get("warning")
         .and_then(|warning| warning.to_str().ok());
     assert_eq!(warning, Some("299 - \"light.example.org/v1 Lamp is deprecated\""));
+}
+
+#[tokio::test]
+async fn bodies_say_what_they_are() {
+    let world = with_lamps().await;
+    let refused = |body: Value| {
+        let world = &world;
+        async move {
+            let (code, answer) = world.call("POST", LAMPS, Some(body)).await;
+            (code, answer["message"].as_str().unwrap_or_default().to_owned())
+        }
+    };
+    assert_eq!(
+        refused(json!({"apiVersion": "light.example.org/v1", "metadata": {"name": "a"}})).await,
+        (
+            400,
+            "Object 'Kind' is missing in 'object has no kind field '".to_owned()
+        )
+    );
+    assert_eq!(
+        refused(json!({"kind": "Lamp", "apiVersion": "light.example.org/v9", "metadata": {"name": "a"}})).await,
+        (
+            400,
+            "the API version in the data (light.example.org/v9) does not match the expected API version (light.example.org/v1)".to_owned()
+        )
+    );
+    assert_eq!(
+        refused(json!({"kind": "Candle", "apiVersion": "light.example.org/v1", "metadata": {"name": "a"}})).await,
+        (
+            422,
+            "Candle.light.example.org \"a\" is invalid: kind: Invalid value: \"Candle\": must be Lamp".to_owned()
+        )
+    );
 }
