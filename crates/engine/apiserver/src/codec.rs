@@ -185,7 +185,10 @@ pub fn decode_custom(
         ))
     })?;
     let mut value = parsed.value;
-    check_kind(&mut value, expected, catalog)?;
+    if !value.is_object() {
+        check_kind(&mut value, expected, catalog)?;
+    }
+    check_custom_kind(&value, expected)?;
     let refuse = |error: &str| {
         let (kind, version) = (expected.kind, expected.version);
         Status::bad_request(format!(
@@ -275,13 +278,35 @@ pub fn check_kind(value: &mut Value, expected: &Expected<'_>, catalog: &Catalog)
     Ok(())
 }
 
+/// The beginning of a body, as errors show it: JSON as it is, anything else in hexadecimal.
 fn summary(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut head: String = text.chars().take(30).collect();
-    if head.len() < text.len() {
-        head.push_str(" ...");
+    const SHOWN_BYTES_MAX: usize = 30;
+    let head = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    let more = if head.len() < bytes.len() { " ..." } else { "" };
+    match head.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => {
+            let digits: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{digits}{more}")
+        }
     }
-    format!("{head:?}")
+}
+
+/// Refuses an instance of another version, or without a kind. One of another kind is refused when it is validated.
+fn check_custom_kind(value: &Value, expected: &Expected<'_>) -> Result<(), Status> {
+    let text = |key: &str| value[key].as_str().unwrap_or_default();
+    if text("kind").is_empty() {
+        let why = "Object 'Kind' is missing in 'object has no kind field '";
+        return Err(Status::bad_request(why));
+    }
+    let (found, wanted) = (text("apiVersion"), expected.api_version());
+    if found != wanted {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({found}) does not match the expected API version ({wanted})"
+        )));
+    }
+    Ok(())
 }
 
 /// Removes members that are null, at any depth: a typed decoder takes them for absent.

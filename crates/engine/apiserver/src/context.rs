@@ -100,6 +100,14 @@ impl Context {
         Status::invalid(group, &self.resource.kind, name, errors)
     }
 
+    /// 422 of an object: an instance of a custom resource may be of another kind than it has to be.
+    pub fn invalid_object(&self, name: &str, object: &Value, errors: &[crate::status::FieldError]) -> Status {
+        match object["kind"].as_str().filter(|_| self.resource.is_custom()) {
+            Some(kind) => Status::invalid(&self.resource.group, kind, name, errors),
+            None => self.invalid(name, errors),
+        }
+    }
+
     /// Key of an object in the request's namespace.
     pub fn key(&self, name: &str) -> String {
         self.resource.storage_key(&self.info.namespace, name)
@@ -162,7 +170,13 @@ impl Context {
         Ok(respond::value(code, shaped.as_ref().unwrap_or(object), &self.output))
     }
 
-    /// The answer with an object that is not of this resource (a Status, a Scale): never a table.
+    /// The answer with a Scale, in the negotiated shape.
+    pub fn scale(&self, code: StatusCode, scale: &Value) -> Result<Response<Body>, Status> {
+        let shaped = crate::table::shape_scale(self, scale)?;
+        Ok(respond::value(code, shaped.as_ref().unwrap_or(scale), &self.output))
+    }
+
+    /// The answer with an object that is not of this resource (a Status): never a table.
     pub fn plain(&self, code: StatusCode, object: &Value) -> Response<Body> {
         respond::value(code, object, &self.output)
     }

@@ -1,15 +1,17 @@
 //! Custom resources: the catalog as the stored CustomResourceDefinitions extend it, and what is theirs in the pipeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
 use engenho_crd::{Definition, Version};
-use engenho_store::{KeyRange, RangeRequest, Store, Watcher};
+use engenho_store::{KeyRange, KeyValue, RangeRequest, Store, Watcher};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::documents::Documents;
 use crate::{convert, kinds};
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -20,6 +22,7 @@ pub(crate) struct Custom {
     /// The definition.
     pub definition: Arc<Definition>,
     version: usize,
+    form: blake3::Hash,
 }
 
 impl Custom {
@@ -34,6 +37,8 @@ impl Custom {
 pub(crate) struct Served {
     /// Built-in and custom resources.
     pub catalog: Arc<Catalog>,
+    /// Documents about them.
+    pub documents: Documents,
     customs: BTreeMap<String, Custom>,
 }
 
@@ -43,12 +48,13 @@ fn key(group: &str, version: &str, plural: &str) -> String {
 
 impl Served {
     /// The built-in resources and those of definitions. A definition never takes the place of a built-in resource.
-    fn of(definitions: impl IntoIterator<Item = Definition>) -> Served {
+    /// What `before` has rendered is kept where nothing has changed.
+    fn of<'a>(definitions: impl IntoIterator<Item = &'a Compiled>, before: Option<&Served>) -> Served {
         let builtin = Catalog::builtin();
         let mut catalog = builtin.clone();
         let mut customs = BTreeMap::new();
-        for definition in definitions {
-            let definition = Arc::new(definition);
+        for Compiled { definition, form, .. } in definitions {
+            let Some(definition) = definition else { continue };
             for resource in definition.resources() {
                 let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
                 if builtin.resource(group, version, plural).is_some() {
@@ -58,16 +64,39 @@ impl Served {
                     let custom = Custom {
                         definition: definition.clone(),
                         version: at,
+                        form: *form,
                     };
                     customs.insert(key(group, version, plural), custom);
                 }
                 catalog.insert(Arc::new(resource));
             }
         }
+        let documents = before.map(|before| {
+            let changed = before.changed(&customs);
+            before.documents.without(|path| changed.contains(path))
+        });
         Served {
             catalog: Arc::new(catalog),
+            documents: documents.unwrap_or_default(),
             customs,
         }
+    }
+
+    /// The documents about resources that are others now.
+    fn changed(&self, now: &BTreeMap<String, Custom>) -> BTreeSet<String> {
+        let same = |a: Option<&Custom>, b: Option<&Custom>| {
+            a.zip(b).is_some_and(|(a, b)| Arc::ptr_eq(&a.definition, &b.definition))
+        };
+        let keys = self.customs.keys().chain(now.keys());
+        keys.filter(|key| !same(self.customs.get(*key), now.get(*key)))
+            .filter_map(|key| Some(format!("apis/{}", key.rsplit_once('/')?.0)))
+            .collect()
+    }
+
+    /// Whether a custom resource is served here in the same form as there: streams of it may go on.
+    pub fn same_form(&self, other: &Served, resource: &Resource) -> bool {
+        let form = |served: &Served| Some(served.custom(resource)?.form);
+        form(self) == form(other)
     }
 
     /// The definition behind a custom resource.
@@ -90,12 +119,36 @@ pub(crate) struct CustomResources {
 #[derive(Default)]
 struct State {
     served: Option<Arc<Served>>,
+    /// The definitions by key.
+    compiled: BTreeMap<Bytes, Compiled>,
     watcher: Option<Watcher>,
 }
 
+/// A definition as of a revision.
+struct Compiled {
+    revision: u64,
+    /// None if it cannot be served yet.
+    definition: Option<Arc<Definition>>,
+    /// Hash of all that says what instances are like.
+    form: blake3::Hash,
+}
+
+impl Compiled {
+    fn of(kv: &KeyValue) -> Self {
+        let crd: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
+        let form = format!("{}{}", crd["spec"], crd["status"]["acceptedNames"]);
+        Self {
+            revision: kv.mod_revision,
+            // One whose names are not accepted yet is not served.
+            definition: Definition::compile(&crd).ok().map(Arc::new),
+            form: blake3::hash(form.as_bytes()),
+        }
+    }
+}
+
 impl CustomResources {
-    /// What is served as of this replica's newest revision; `changed` is called if it is not what it was before.
-    pub fn served(&self, store: &Arc<Store>, changed: impl FnOnce()) -> Arc<Served> {
+    /// What is served as of this replica's newest revision.
+    pub fn served(&self, store: &Arc<Store>) -> Arc<Served> {
         let mut state = self.state.lock();
         let unchanged = match &mut state.watcher {
             Some(watcher) => match watcher.progress() {
@@ -107,11 +160,7 @@ impl CustomResources {
         };
         match state.served.as_ref().filter(|_| unchanged) {
             Some(served) => served.clone(),
-            None => {
-                let served = compile(&mut state, store);
-                changed();
-                served
-            }
+            None => compile(&mut state, store),
         }
     }
 }
@@ -121,18 +170,28 @@ fn compile(state: &mut State, store: &Arc<Store>) -> Arc<Served> {
         Ok(read) => read,
         Err(error) => {
             tracing::error!(%error, "definitions of custom resources cannot be read: what is served stays as it was");
-            return state.served.get_or_insert_with(|| Arc::new(Served::of([]))).clone();
+            return state
+                .served
+                .get_or_insert_with(|| Arc::new(Served::of([], None)))
+                .clone();
         }
     };
-    let definitions = read.kvs.iter().filter_map(|kv| {
-        let crd: Value = serde_json::from_slice(&kv.value).ok()?;
-        // One whose names are not accepted yet is not served.
-        Definition::compile(&crd).ok()
-    });
-    let served = Arc::new(Served::of(definitions));
+    let mut before = std::mem::take(&mut state.compiled);
+    for kv in &read.kvs {
+        let known = before.remove(&kv.key).filter(|of| of.revision == kv.mod_revision);
+        let compiled = known.unwrap_or_else(|| Compiled::of(kv));
+        state.compiled.insert(kv.key.clone(), compiled);
+    }
+    let served = Arc::new(Served::of(state.compiled.values(), state.served.as_deref()));
     state.served = Some(served.clone());
     state.watcher = store.watch(KeyRange::prefix(PREFIX), read.revision).ok();
     served
+}
+
+/// The key of the definition behind a resource, if there is one.
+pub(crate) fn definition_key(context: &Context) -> Option<KeyRange> {
+    let custom = context.served.custom(&context.resource)?;
+    Some(KeyRange::key(format!("{PREFIX}{}", custom.definition.name)))
 }
 
 /// A stored object in the form that the request's resource serves.

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use engenho_catalog::{Catalog, openapi};
 use parking_lot::Mutex;
 
+const V2: &str = "/openapi/v2";
+
 /// A rendered document and its hash.
 #[derive(Debug, Clone)]
 pub struct Document {
@@ -15,24 +17,56 @@ pub struct Document {
     pub hash: String,
 }
 
-/// The rendered documents.
+/// The rendered documents of one catalog.
 #[derive(Debug, Default)]
 pub struct Documents {
-    rendered: Mutex<BTreeMap<String, Document>>,
-    index: Mutex<Option<Document>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    rendered: BTreeMap<String, Document>,
+    /// Hashes, also of documents that nobody has asked for.
+    hashes: BTreeMap<String, String>,
+    index: Option<Document>,
 }
 
 impl Documents {
-    /// Forgets all, because the catalog changed.
-    pub fn forget(&self) {
-        self.rendered.lock().clear();
-        *self.index.lock() = None;
+    /// The documents for a catalog that differs at some paths from the one of these: what is of other paths is kept.
+    pub fn without(&self, changed: impl Fn(&str) -> bool) -> Self {
+        let mut known = self.known.lock().clone();
+        known.rendered.retain(|path, _| path != V2 && !changed(path));
+        known.hashes.retain(|path, _| !changed(path));
+        known.index = None;
+        Self {
+            known: Mutex::new(known),
+        }
     }
 
     /// The OpenAPI v3 index.
     pub fn index(&self, catalog: &Catalog) -> Document {
-        let mut slot = self.index.lock();
-        slot.get_or_insert_with(|| document(openapi::index(catalog))).clone()
+        if let Some(index) = &self.known.lock().index {
+            return index.clone();
+        }
+        let listed: Vec<(String, String)> = openapi::paths(catalog)
+            .into_iter()
+            .filter_map(|path| {
+                let hash = self.hash(catalog, &path)?;
+                Some((path, hash))
+            })
+            .collect();
+        let index = document(openapi::index(listed.into_iter()));
+        self.known.lock().index = Some(index.clone());
+        index
+    }
+
+    fn hash(&self, catalog: &Catalog, path: &str) -> Option<String> {
+        if let Some(hash) = self.known.lock().hashes.get(path) {
+            return Some(hash.clone());
+        }
+        let hash = openapi::hash(&openapi::document(catalog, path)?);
+        self.known.lock().hashes.insert(path.to_owned(), hash.clone());
+        Some(hash)
     }
 
     /// The OpenAPI v3 document of a path.
@@ -42,15 +76,17 @@ impl Documents {
 
     /// The OpenAPI v2 document.
     pub fn v2(&self, catalog: &Catalog) -> Option<Document> {
-        self.cached("/openapi/v2", || Some(openapi::swagger(catalog)))
+        self.cached(V2, || Some(openapi::swagger(catalog)))
     }
 
     fn cached(&self, key: &str, render: impl FnOnce() -> Option<Bytes>) -> Option<Document> {
-        if let Some(have) = self.rendered.lock().get(key) {
+        if let Some(have) = self.known.lock().rendered.get(key) {
             return Some(have.clone());
         }
         let rendered = document(render()?);
-        self.rendered.lock().insert(key.to_owned(), rendered.clone());
+        let mut known = self.known.lock();
+        known.hashes.insert(key.to_owned(), rendered.hash.clone());
+        known.rendered.insert(key.to_owned(), rendered.clone());
         Some(rendered)
     }
 }
@@ -59,5 +95,23 @@ fn document(bytes: Bytes) -> Document {
     Document {
         hash: openapi::hash(&bytes),
         bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_changed_is_kept() {
+        let catalog = Catalog::builtin();
+        let documents = Documents::default();
+        let first = documents.v3(catalog, "apis/apps/v1").expect("a document");
+        let index = documents.index(catalog);
+        assert!(String::from_utf8_lossy(&index.bytes).contains(&first.hash));
+        let next = documents.without(|path| path == "apis/batch/v1");
+        let known = next.known.lock();
+        assert!(known.index.is_none() && known.rendered.contains_key("apis/apps/v1"));
+        assert!(!known.hashes.contains_key("apis/batch/v1") && known.hashes.contains_key("version"));
     }
 }

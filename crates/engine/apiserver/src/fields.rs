@@ -1,13 +1,54 @@
 //! Managed fields: who wrote what, kept on every write through the patch crate's field manager.
 
 use engenho_catalog::Resource;
-use engenho_patch::managed::{ApplyError, FieldManager, FieldSet, PathElement};
+use engenho_crd::Definition;
+use engenho_patch::managed::{ApplyError, Conversion, FieldManager, FieldSet, PathElement};
 use serde_json::Value;
 
+use crate::context::Context;
 use crate::kinds;
 use crate::status::{Cause, Status};
 use crate::strategy;
 use engenho_catalog::Schema;
+
+/// A kind whose managed fields are kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind<'a> {
+    resource: &'a Resource,
+    definition: Option<&'a Definition>,
+}
+
+impl<'a> From<&'a Context> for Kind<'a> {
+    fn from(context: &'a Context) -> Self {
+        Self {
+            resource: &context.resource,
+            definition: context.custom_version().map(|(custom, _)| &*custom.definition),
+        }
+    }
+}
+
+impl<'a> From<&'a Resource> for Kind<'a> {
+    fn from(resource: &'a Resource) -> Self {
+        Self {
+            resource,
+            definition: None,
+        }
+    }
+}
+
+/// Between the versions of a definition as far as their fields have the same names: managers know fields by name.
+struct Versions<'a>(&'a Definition);
+
+impl<'a> Conversion<Schema<'a>> for Versions<'a> {
+    fn convert(&self, object: &Value, _from: &str, to: &str) -> Option<(Value, Schema<'a>)> {
+        let Versions(definition) = self;
+        let version = definition.version(to.strip_prefix(definition.group.as_str())?.strip_prefix('/')?)?;
+        let schema = version.published.as_ref()?;
+        let mut object = object.clone();
+        definition.convert(version, &mut object);
+        Some((object, Schema::new(&schema.node)))
+    }
+}
 
 /// Fields that an endpoint never writes (upstream's `GetResetFields`).
 fn reset_fields(resource: &Resource, subresource: &str) -> FieldSet {
@@ -36,7 +77,7 @@ fn reset_fields(resource: &Resource, subresource: &str) -> FieldSet {
 
 /// Runs `work` with the manager of an endpoint; `None` if the kind has no schema.
 fn with_manager<T>(
-    resource: &Resource,
+    Kind { resource, definition }: Kind<'_>,
     subresource: &str,
     work: impl FnOnce(&FieldManager<'_, Schema<'_>>) -> T,
 ) -> Option<T> {
@@ -48,20 +89,31 @@ fn with_manager<T>(
     if kinds::is_custom(resource) {
         manager = manager.custom_resource();
     }
+    let versions = definition.map(Versions);
+    if let Some(versions) = &versions {
+        manager = manager.conversion(versions);
+    }
     Some(work(&manager))
 }
 
 /// Books a create, update or patch.
-pub fn update(resource: &Resource, sub: &str, live: Option<&Value>, new: Value, manager: &str, now: &str) -> Value {
-    match with_manager(resource, sub, |m| m.update_or_keep(live, new.clone(), manager, now)) {
+pub(crate) fn update<'a>(
+    kind: impl Into<Kind<'a>>,
+    sub: &str,
+    live: Option<&Value>,
+    new: Value,
+    manager: &str,
+    now: &str,
+) -> Value {
+    match with_manager(kind.into(), sub, |m| m.update_or_keep(live, new.clone(), manager, now)) {
         Some(booked) => booked,
         None => new,
     }
 }
 
 /// Applies a configuration.
-pub fn apply(
-    resource: &Resource,
+pub(crate) fn apply<'a>(
+    kind: impl Into<Kind<'a>>,
     sub: &str,
     live: Option<&Value>,
     config: &Value,
@@ -69,7 +121,7 @@ pub fn apply(
     force: bool,
     now: &str,
 ) -> Result<Value, Status> {
-    let applied = with_manager(resource, sub, |m| m.apply(live, config, manager, force, now));
+    let applied = with_manager(kind.into(), sub, |m| m.apply(live, config, manager, force, now));
     match applied {
         Some(Ok(applied)) => Ok(applied.object),
         Some(Err(error)) => Err(refusal(&error)),

@@ -49,6 +49,7 @@ mod subresource;
 mod table;
 mod times;
 mod turns;
+mod unserved;
 pub mod validate;
 mod verbs;
 mod write;

@@ -45,15 +45,18 @@ pub(crate) async fn handle(
         }
         ["openapi", "v2"] => {
             json_accepted(headers)?;
-            let document = server.documents.v2(&server.catalog());
+            let served = server.served();
+            let document = served.documents.v2(&served.catalog);
             Ok(document.map_or_else(not_found, |d| openapi(&d, "application/json", headers, false)))
         }
         ["openapi", "v3"] => {
-            let index = server.documents.index(&server.catalog());
+            let served = server.served();
+            let index = served.documents.index(&served.catalog);
             Ok(openapi(&index, "text/plain; charset=utf-8", headers, false))
         }
         ["openapi", "v3", rest @ ..] => {
-            let document = server.documents.v3(&server.catalog(), &rest.join("/"));
+            let served = server.served();
+            let document = served.documents.v3(&served.catalog, &rest.join("/"));
             Ok(document.map_or_else(not_found, |d| {
                 let fixed = info.query.find("hash").is_some_and(|hash| hash == d.hash);
                 openapi(&d, "application/json", headers, fixed)

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use engenho_catalog::Resource;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
 use crate::authorizer::Identity;
 use crate::body::{self, Body};
 use crate::context::Context;
+use crate::custom::Served;
 use crate::kinds::is_custom;
 use crate::negotiate::{self, Media};
 use crate::repeat::{self, Attempt, Course};
@@ -17,7 +19,7 @@ use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::Status;
 use crate::storage::Fence;
-use crate::{authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, verbs};
+use crate::{authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, unserved, verbs};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longest request that is no watch, whatever its `timeout` says (upstream's bound).
@@ -119,23 +121,22 @@ async fn dispatch(
     request: Request<Body>,
     course: &Course,
 ) -> Result<Response<Body>, Status> {
-    let served = server.served();
+    let (served, found) = find(server, info).await;
     let catalog = served.catalog.clone();
-    let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
-        return Err(Status::no_such_resource());
+    let Some(resource) = found else {
+        return unserved::unknown(info);
     };
-    if is_custom(&resource) && !resource.namespaced && !info.namespace.is_empty() {
-        // Custom resources are found by their path, and there is nothing at this one.
-        return Ok(nonresource::not_found());
+    if unserved::wrong_scope(&resource, info) {
+        return unserved::unknown(info);
     }
     check_scope(&resource, info)?;
     let (parts, incoming) = request.into_parts();
-    if parts.method == Method::HEAD {
+    if parts.method == Method::HEAD && !is_custom(&resource) {
         return Err(Status::method_not_allowed());
     }
     let collection = info.path_name.is_empty();
     let pretty = info.query.bool("pretty");
-    let list = collection && parts.method == Method::GET;
+    let list = collection && matches!(parts.method, Method::GET | Method::HEAD);
     let output = negotiate::object_output(&parts.headers, pretty, list, !is_custom(&resource))?;
     let fence = parts.extensions.get::<Fence>();
     let storage = match course {
@@ -186,20 +187,27 @@ fn deprecation(resource: &engenho_catalog::Resource) -> Option<&'static str> {
     }
 }
 
-/// A namespaced resource outside a namespace can only be listed and watched; a cluster's has no namespace.
-fn check_scope(resource: &engenho_catalog::Resource, info: &RequestInfo) -> Result<(), Status> {
-    let is_namespace = info.group.is_empty() && info.resource == "namespaces";
-    if resource.namespaced && info.namespace.is_empty() {
-        if !info.path_name.is_empty() || !info.subresource.is_empty() {
-            return Err(Status::no_such_resource());
-        }
-        let review = !resource.is_stored();
-        if !matches!(info.verb.as_str(), "list" | "watch") && !review {
-            return Err(Status::method_not_allowed());
-        }
+/// What is served, and the resource of the request. A replica that is behind may not know a new definition yet: it is
+/// brought up to date before a resource counts as unknown.
+async fn find(server: &Inner, info: &RequestInfo) -> (Arc<Served>, Option<Arc<Resource>>) {
+    let look = || {
+        let served = server.served();
+        let found = served.catalog.resource(&info.group, &info.version, &info.resource);
+        let found = found.cloned();
+        (served, found)
+    };
+    let (served, found) = look();
+    if found.is_some() || unserved::is_builtin(&info.group) || server.storage.linearize().await.is_err() {
+        return (served, found);
     }
-    if !resource.namespaced && !info.namespace.is_empty() && !is_namespace {
-        return Err(Status::no_such_resource());
+    look()
+}
+
+/// Outside a namespace, a namespaced resource can only be listed and watched.
+fn check_scope(resource: &Resource, info: &RequestInfo) -> Result<(), Status> {
+    let review = !resource.is_stored();
+    if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") && !review {
+        return Err(Status::method_not_allowed());
     }
     Ok(())
 }
@@ -207,17 +215,22 @@ fn check_scope(resource: &engenho_catalog::Resource, info: &RequestInfo) -> Resu
 /// Runs the verb of the request.
 pub(crate) async fn verb(context: &Context) -> Result<Response<Body>, Status> {
     let info = &context.info;
+    let custom = is_custom(&context.resource);
+    if let Some(status) = custom.then(|| unserved::custom(context)).flatten() {
+        return Err(status);
+    }
     if !info.subresource.is_empty() {
         return subresource::handle(context).await;
     }
-    let verb = engenho_catalog::Verb::parse(&info.verb);
     // Discovery lists fewer verbs of a custom resource that is going; they are refused later, and not for all objects.
-    let served = verb.is_some_and(|v| context.resource.verbs.contains(v) || is_custom(&context.resource));
-    if !served || (info.verb == "create" && !info.path_name.is_empty()) {
-        return Err(Status::method_not_allowed());
-    }
-    if matches!(info.verb.as_str(), "update" | "patch") && info.path_name.is_empty() {
-        return Err(Status::method_not_allowed());
+    if !custom {
+        let served = engenho_catalog::Verb::parse(&info.verb).is_some_and(|v| context.resource.verbs.contains(v));
+        if !served || (info.verb == "create" && !info.path_name.is_empty()) {
+            return Err(Status::method_not_allowed());
+        }
+        if matches!(info.verb.as_str(), "update" | "patch") && info.path_name.is_empty() {
+            return Err(Status::method_not_allowed());
+        }
     }
     if !context.resource.is_stored() {
         return reviews::handle(context).await;

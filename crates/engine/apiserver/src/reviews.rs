@@ -28,7 +28,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             let (mut review, options) = body(context).await?;
             let answer = answer(context, &review).await?;
             if plural != "selfsubjectrulesreviews" {
-                review = fields::update(&context.resource, "", None, review, &options.manager, &now(context));
+                review = fields::update(context, "", None, review, &options.manager, &now(context));
             } else {
                 review["spec"] = json!({});
             }

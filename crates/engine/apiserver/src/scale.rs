@@ -35,7 +35,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
                 Some(scale) => scale.get(&object).map_err(Status::internal)?,
                 None => of(context, &object),
             };
-            Ok(context.plain(StatusCode::OK, &scale))
+            context.scale(StatusCode::OK, &scale)
         }
         "update" => {
             let options = WriteOptions::read(&context.info.query, &context.headers, "UpdateOptions", false)?;
@@ -160,8 +160,7 @@ async fn change(
             let mut new = live.clone();
             paths.put(&mut new, &scale, was_set).map_err(bad)?;
             object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
-            let (resource, manager) = (&context.resource, &options.manager);
-            let mut booked = fields::update(resource, "scale", Some(live), new, manager, &at);
+            let mut booked = fields::update(context, "scale", Some(live), new, &options.manager, &at);
             forget_times(&mut booked);
             return Ok(booked);
         }
@@ -185,8 +184,7 @@ async fn change(
         }
         new["spec"]["replicas"] = replicas.into();
         object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
-        let (resource, manager) = (&context.resource, &options.manager);
-        let mut booked = fields::update(resource, "scale", Some(live), new, manager, &at);
+        let mut booked = fields::update(context, "scale", Some(live), new, &options.manager, &at);
         forget_times(&mut booked);
         Ok(booked)
     })
@@ -195,5 +193,5 @@ async fn change(
         Some(paths) => paths.view(&stored).map_err(|e| Status::bad_request(e.to_string()))?.0,
         None => of(context, &stored),
     };
-    Ok(context.plain(StatusCode::OK, &scale))
+    context.scale(StatusCode::OK, &scale)
 }

@@ -21,7 +21,6 @@ use crate::admit::Policies;
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
-use crate::documents::Documents;
 use crate::door::TokenAuthenticator;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
@@ -100,7 +99,6 @@ pub(crate) struct Inner {
     pub requests: Semaphore,
     pub watches: Arc<Semaphore>,
     pub drain: CancellationToken,
-    pub documents: Documents,
     /// Turns at the quotas of a namespace.
     pub turns: Turns,
     /// The admission policies in force.
@@ -113,7 +111,7 @@ pub(crate) struct Inner {
 impl Inner {
     /// The resources that are served at this moment, with the definitions of the custom ones.
     pub fn served(&self) -> Arc<Served> {
-        self.customs.served(&self.deps.store.store, || self.documents.forget())
+        self.customs.served(&self.deps.store.store)
     }
 
     /// The resources that are served at this moment.
@@ -133,7 +131,6 @@ impl ApiServer {
             requests: Semaphore::new(deps.options.requests_max),
             watches: Arc::new(Semaphore::new(deps.options.watches_max)),
             drain: CancellationToken::new(),
-            documents: Documents::default(),
             turns: Turns::default(),
             policies: Policies::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),

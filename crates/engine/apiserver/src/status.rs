@@ -183,6 +183,12 @@ impl Status {
         .with_empty_details()
     }
 
+    /// 405 of a verb that a custom resource doesn't have.
+    pub fn method_not_supported(gr: GroupResource<'_>, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind \"{gr}\"");
+        Self::about(405, "MethodNotAllowed", gr, "", message)
+    }
+
     /// 406 of content negotiation over `accepted` media types.
     pub fn not_acceptable(accepted: &str) -> Self {
         let message = format!("406: Not Acceptable\n\nAvailable representations: {accepted}");

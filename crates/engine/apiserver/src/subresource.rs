@@ -140,14 +140,7 @@ pub(crate) async fn bind(context: &Context, name: &str, binding: &Value) -> Resu
             &mut pod,
             json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": at}),
         );
-        Ok(fields::update(
-            &pods.resource,
-            "binding",
-            live,
-            pod,
-            &options.manager,
-            &at,
-        ))
+        Ok(fields::update(&pods, "binding", live, pod, &options.manager, &at))
     })
     .await?;
     Ok(done(context))

@@ -160,13 +160,15 @@ async fn attempt(
     });
     if let Some((custom, version)) = custom {
         let definition = &custom.definition;
-        errors.extend(match plan.subresource {
-            "status" => engenho_crd::instance::update_status(definition, version, &new, &old, None),
-            _ => engenho_crd::instance::update(definition, version, &new, &old, None),
-        });
+        let found = match plan.subresource {
+            "status" => engenho_crd::instance::update_status(definition, version, &new, &old),
+            _ => engenho_crd::instance::update(definition, version, &new, &old),
+        };
+        found.warnings.into_iter().for_each(|warning| context.warn(warning));
+        errors.extend(found.errors);
     }
     if !errors.is_empty() {
-        return Err(context.invalid(plan.name, &errors));
+        return Err(context.invalid_object(plan.name, &new, &errors));
     }
     admit::rbac(context, plan.name, &new, Some(&old))?;
     let warnings = match plan.subresource {

@@ -271,7 +271,7 @@ impl Listed {
     fn of(resource: &Resource) -> Self {
         Listed {
             verbs: resource.verbs,
-            custom: !matches!(resource.schema, SchemaSource::Builtin(_)),
+            custom: resource.is_custom(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Str;
-use crate::schema::{Node, Schema, SchemaType, definitions};
+use crate::schema::{Dialect, Node, Schema, SchemaType, definitions};
 
 /// An API verb as discovery lists it, in the order discovery lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,9 +141,26 @@ pub enum SchemaSource {
     /// A definition of the built-in table, by its place there.
     Builtin(u16),
     /// Built at run time from a custom resource definition.
-    Owned(Arc<Node>),
+    Owned(Arc<CustomSchema>),
     /// Nothing is known: every field is accepted and kept.
     None,
+}
+
+/// The schema of a custom resource's kind.
+#[derive(Debug)]
+pub struct CustomSchema {
+    /// What objects are like.
+    pub node: Node,
+    /// Kind of lists.
+    pub list_kind: Str,
+    /// What documents say of objects.
+    pub published: Box<dyn Published>,
+}
+
+/// How OpenAPI documents show the schema of a custom resource: with all that its author says.
+pub trait Published: fmt::Debug + Send + Sync {
+    /// The schema, made anew.
+    fn render(&self, dialect: Dialect) -> serde_json::Value;
 }
 
 /// One resource of one group and version.
@@ -183,6 +200,11 @@ impl Resource {
             Some((group, version)) => (group, version),
             None => (&self.group, &self.version),
         }
+    }
+
+    /// Whether the resource came from a custom resource definition.
+    pub fn is_custom(&self) -> bool {
+        !matches!(self.schema, SchemaSource::Builtin(_))
     }
 
     /// Whether objects of this resource are kept in the store.
@@ -235,7 +257,7 @@ impl Resource {
     pub fn schema(&self) -> Option<Schema<'_>> {
         match &self.schema {
             SchemaSource::Builtin(index) => definitions::builtin().at(*index),
-            SchemaSource::Owned(node) => Some(Schema::new(node)),
+            SchemaSource::Owned(of) => Some(Schema::new(&of.node)),
             SchemaSource::None => None,
         }
     }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use engenho_catalog::catalog::version_order;
-use engenho_catalog::resource::SchemaSource;
+use engenho_catalog::resource::{CustomSchema, Published, SchemaSource};
+use engenho_catalog::schema::Dialect;
 use engenho_catalog::{GroupKind, Node, Resource, Str, Subresource, Verb, VerbSet, schema};
 use engenho_validation::get::{flag, items, text, texts};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::conditions;
+use crate::go;
 use crate::jsonpath::JsonPath;
+use crate::publish::Publication;
 use crate::scale::Scale;
 use crate::schema::{self as schemas, Schema};
 use crate::table::{self, Column};
-use crate::{go, publish};
 
 /// Why a definition cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,8 +115,8 @@ pub struct Version {
     pub columns: Vec<Column>,
     /// Fields besides name and namespace that can be selected by: name and path.
     pub selectable: Vec<(String, JsonPath)>,
-    /// The schema as clients see it, with metadata and references to built-in definitions (OpenAPI v3).
-    pub published: Value,
+    /// The schema as the catalog has it; none if clients get to see none.
+    pub published: Option<Arc<CustomSchema>>,
 }
 
 impl Definition {
@@ -200,7 +202,6 @@ impl Definition {
             };
             subresources.push(Subresource::new(own("scale"), kind, VerbSet::GET_PATCH_UPDATE));
         }
-        let node = Node::from_openapi(&version.published, schema::Unknown::Skip);
         Resource {
             group: own(&self.group),
             version: own(&version.name),
@@ -215,7 +216,10 @@ impl Definition {
             returns_deleted: false,
             storage_version_hash: Some(storage_hash(&self.group, stored, &self.accepted.kind).into()),
             storage_version: (stored != version.name).then(|| (own(&self.group), own(stored))),
-            schema: node.map_or(SchemaSource::None, |node| SchemaSource::Owned(Arc::new(node))),
+            schema: version
+                .published
+                .clone()
+                .map_or(SchemaSource::None, SchemaSource::Owned),
         }
     }
 
@@ -299,7 +303,7 @@ impl Version {
             scale: Scale::read(&version["subresources"]["scale"]),
             columns: table::columns(version),
             selectable: selectable.collect(),
-            published: publish::v3(spec, version),
+            published: published(crd, version),
         }
     }
 
@@ -355,6 +359,17 @@ impl Version {
     pub fn unsupported_label(field: &str) -> String {
         format!("field label not supported: {field}")
     }
+}
+
+fn published(crd: &Value, version: &Value) -> Option<Arc<CustomSchema>> {
+    let shown = Publication::new(&crd["spec"], version);
+    let node = Node::from_openapi(&shown.render(Dialect::V3), schema::Unknown::Skip).ok()?;
+    let list_kind = text(&crd["status"]["acceptedNames"]["listKind"]).to_owned();
+    Some(Arc::new(CustomSchema {
+        node,
+        list_kind: Str::Owned(list_kind),
+        published: Box::new(shown),
+    }))
 }
 
 fn deprecation(spec: &Value, version: &Value) -> String {

@@ -13,7 +13,7 @@
 //! | tables | [`table`] | table convertor |
 //! | published schemas | [`publish`] | OpenAPI builder |
 //!
-//! Rules in CEL are evaluated by whoever implements [`instance::Rules`].
+//! Rules in CEL are compiled when they are first needed, and evaluated by [`engenho_validation::rules`].
 
 pub mod conditions;
 mod definition;

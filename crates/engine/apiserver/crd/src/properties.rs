@@ -1,13 +1,12 @@
 //! Nothing that is JSON makes any of this panic.
 
-use engenho_validation::FieldError;
+use engenho_catalog::resource::Published;
+use engenho_catalog::schema::Dialect;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use std::ops::ControlFlow;
 
 use crate::conditions::{self, Claimed, Deletion};
-use crate::instance::{self, Call, Rules};
-use crate::{Definition, publish, strategy, table};
+use crate::{Definition, instance, publish, strategy, table};
 
 const KEYS: [&str; 30] = [
     "type",
@@ -79,15 +78,6 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-struct Quiet;
-
-impl Rules for Quiet {
-    fn check(&mut self, call: &Call<'_>, errors: &mut Vec<FieldError>) -> ControlFlow<()> {
-        errors.push(FieldError::invalid(call.path, call.shown_value(), "no"));
-        ControlFlow::Continue(())
-    }
-}
-
 fn definition(schema: &Value) -> Value {
     json!({
         "metadata": {"name": "as.g"},
@@ -113,16 +103,17 @@ proptest! {
         if version.decode(&mut new, false).is_ok() {
             version.default(&mut new);
         }
-        let _ = instance::create(&compiled, version, &new, Some(&mut Quiet));
-        let _ = instance::update(&compiled, version, &new, &old, Some(&mut Quiet));
-        let _ = instance::update_status(&compiled, version, &new, &old, Some(&mut Quiet));
-        let _ = table::cells(version, &new, &|_| None);
+        let _ = instance::create(&compiled, version, &new);
+        let _ = instance::update(&compiled, version, &new, &old);
+        let _ = instance::update_status(&compiled, version, &new, &old);
+        let _ = table::cells(&version.columns, &new, &|_| None);
         let _ = version.selected("spec.k", &new);
         let scale = version.scale.as_ref().unwrap();
         if let Ok((view, set)) = scale.view(&new) {
             let _ = scale.put(&mut new.clone(), &view, set);
         }
-        let _ = publish::v2(&crd["spec"], &crd["spec"]["versions"][0]);
+        let shown = publish::Publication::new(&crd["spec"], &crd["spec"]["versions"][0]);
+        let _ = shown.render(Dialect::V2);
         strategy::prepare_create(version, &mut new.clone());
         strategy::prepare_update(version, &mut new.clone(), &old);
         strategy::prepare_status(&mut new, &old);
@@ -142,9 +133,9 @@ proptest! {
         let mut read = object.clone();
         let _ = version.decode(&mut read, true);
         compiled.read(version, &mut read);
-        let _ = instance::create(&compiled, version, &object, None);
-        let _ = instance::update(&compiled, version, &object, &crd, None);
-        let _ = table::cells(version, &object, &|_| None);
+        let _ = instance::create(&compiled, version, &object);
+        let _ = instance::update(&compiled, version, &object, &crd);
+        let _ = table::cells(&version.columns, &object, &|_| None);
         let _ = Definition::compile(&crd);
     }
 

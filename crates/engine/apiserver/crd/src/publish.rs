@@ -1,11 +1,12 @@
 //! The schema of a version as OpenAPI documents publish it.
 
+use engenho_catalog::openapi::{API_VERSION, KIND};
+use engenho_catalog::resource::Published;
+use engenho_catalog::schema::Dialect;
 use engenho_validation::get::{flag, is_empty, items, text, texts};
 use serde_json::{Map, Value, json};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
-const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 const EMBEDDED_API_VERSION: &str = "apiVersion defines the versioned schema of this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
 const EMBEDDED_KIND: &str = "kind is a string value representing the type of this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
@@ -49,20 +50,34 @@ const KEPT: [&str; 29] = [
 ];
 const COMBINING: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    V2,
-    V3,
+/// What is published of a version.
+#[derive(Debug)]
+pub struct Publication {
+    /// As much of the definition as is shown.
+    spec: Value,
+    version: Value,
 }
 
-/// The schema of objects of a version, OpenAPI 3.0.
-pub fn v3(spec: &Value, version: &Value) -> Value {
-    publish(spec, version, Dialect::V3)
+impl Publication {
+    /// Of a version of a definition's spec.
+    pub fn new(spec: &Value, version: &Value) -> Self {
+        let kept = |of: &Value, keys: &[&str]| {
+            let entry = |key: &&str| Some(((*key).to_owned(), of.get(*key)?.clone()));
+            Value::Object(keys.iter().filter_map(entry).collect())
+        };
+        let mut shown = kept(spec, &["group", "preserveUnknownFields"]);
+        shown["names"] = kept(&spec["names"], &["kind"]);
+        Self {
+            spec: shown,
+            version: kept(version, &["name", "schema", "selectableFields"]),
+        }
+    }
 }
 
-/// The same in OpenAPI 2.0, without what it can't say.
-pub fn v2(spec: &Value, version: &Value) -> Value {
-    publish(spec, version, Dialect::V2)
+impl Published for Publication {
+    fn render(&self, dialect: Dialect) -> Value {
+        publish(&self.spec, &self.version, dialect)
+    }
 }
 
 fn publish(spec: &Value, version: &Value, dialect: Dialect) -> Value {
@@ -221,6 +236,14 @@ fn flatten(schema: &Value, out: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn v2(spec: &Value, version: &Value) -> Value {
+        Publication::new(spec, version).render(Dialect::V2)
+    }
+
+    fn v3(spec: &Value, version: &Value) -> Value {
+        Publication::new(spec, version).render(Dialect::V3)
+    }
 
     fn parts() -> (Value, Value) {
         let spec = json!({"group": "g.example.org", "names": {"kind": "Thing"}});

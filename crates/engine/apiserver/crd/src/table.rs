@@ -3,12 +3,13 @@
 use engenho_validation::get::{items, text};
 use serde_json::{Value, json};
 
-use crate::definition::Version;
 use crate::go;
 use crate::jsonpath::JsonPath;
 
-const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
-const AGE: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+/// What a name is, to people.
+pub const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
+/// What a time of creation is, to people.
+pub const AGE: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 /// A column after the name.
 #[derive(Debug, Clone)]
@@ -30,8 +31,28 @@ pub struct Column {
 /// The columns of a definition's version; its age, if it names none.
 pub(crate) fn columns(version: &Value) -> Vec<Column> {
     let own = items(&version["additionalPrinterColumns"]);
-    let age = [json!({"name": "Age", "type": "date", "description": AGE, "jsonPath": ".metadata.creationTimestamp"})];
-    let listed = if own.is_empty() { &age } else { own };
+    let age = [age()];
+    read(if own.is_empty() { &age } else { own })
+}
+
+/// The columns of the scale subresource.
+pub fn scale_columns() -> Vec<Column> {
+    let column = |name: &str, of: &str, path: &str| {
+        let description = format!("Number of {of} replicas");
+        json!({"name": name, "type": "integer", "description": description, "jsonPath": path})
+    };
+    read(&[
+        column("Desired", "desired", ".spec.replicas"),
+        column("Available", "actual", ".status.replicas"),
+        age(),
+    ])
+}
+
+fn age() -> Value {
+    json!({"name": "Age", "type": "date", "description": AGE, "jsonPath": ".metadata.creationTimestamp"})
+}
+
+fn read(listed: &[Value]) -> Vec<Column> {
     let column = |column: &Value| {
         let path = text(&column["jsonPath"]);
         let description = match text(&column["description"]) {
@@ -52,9 +73,9 @@ pub(crate) fn columns(version: &Value) -> Vec<Column> {
 }
 
 /// `columnDefinitions` of a table of instances.
-pub fn definitions(version: &Version) -> Value {
+pub fn definitions(columns: &[Column]) -> Value {
     let name = json!({"name": "Name", "type": "string", "format": "name", "description": NAME, "priority": 0});
-    let own = version.columns.iter().map(|column| {
+    let own = columns.iter().map(|column| {
         json!({
             "name": column.name,
             "type": column.ty,
@@ -67,9 +88,9 @@ pub fn definitions(version: &Version) -> Value {
 }
 
 /// The cells of an instance. `age` gives the time since a timestamp, as people read it, or none if it is no timestamp.
-pub fn cells(version: &Version, object: &Value, age: &dyn Fn(&str) -> Option<String>) -> Vec<Value> {
+pub fn cells(columns: &[Column], object: &Value, age: &dyn Fn(&str) -> Option<String>) -> Vec<Value> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let own = version.columns.iter().map(|column| {
+    let own = columns.iter().map(|column| {
         let found = column.path.find(object).unwrap_or_default();
         found
             .into_iter()
@@ -120,7 +141,7 @@ mod tests {
         let of = |spec: Value| {
             let object = json!({"metadata": {"name": "x"}, "spec": spec});
             let age = |time: &str| (time == "t").then(|| "5m".to_owned());
-            Value::Array(cells(&version, &object, &age))
+            Value::Array(cells(&version.columns, &object, &age))
         };
         assert_eq!(
             of(json!({"s": "a", "i": 1, "n": 1.5, "b": true, "d": "t"})),
@@ -134,7 +155,7 @@ mod tests {
             of(json!({"s": 1.0, "i": "1"})),
             json!(["x", "1", null, null, null, null])
         );
-        let heads = definitions(&version);
+        let heads = definitions(&version.columns);
         assert_eq!(
             heads[1]["description"],
             "Custom resource definition column (in JSONPath format): .spec.s"
@@ -143,7 +164,10 @@ mod tests {
             (&heads[2]["description"], &heads[2]["priority"]),
             (&json!("d"), &json!(1))
         );
-        let plain = definitions(&crd(json!([])));
+        let scale = scale_columns();
+        let shown = json!({"metadata": {"name": "x"}, "spec": {"replicas": 3}, "status": {"replicas": 0}});
+        assert_eq!(Value::Array(cells(&scale, &shown, &|_| None)), json!(["x", 3, 0, null]));
+        let plain = definitions(&crd(json!([])).columns);
         assert_eq!(
             (plain.as_array().map(Vec::len), &plain[1]["name"]),
             (Some(2), &json!("Age"))

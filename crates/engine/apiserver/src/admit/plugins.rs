@@ -224,7 +224,7 @@ impl<'a> Admission<'a> {
         };
         let mut new = live.clone();
         new["status"] = update.new_status.clone();
-        let new = fields::update(resource, "status", Some(&live), new, MANAGER, &now(context));
+        let new = fields::update(&**resource, "status", Some(&live), new, MANAGER, &now(context));
         let revision = update.resource_version.parse().unwrap_or_default();
         let key = resource.storage_key(namespace, &update.name);
         let encoded = object::encode(&new, &resource.kind, &resource.api_version());

@@ -10,6 +10,7 @@ mod format;
 mod misc;
 mod networking;
 mod pod;
+mod scale;
 mod storage;
 
 use engenho_catalog::table::{Column, columns};
@@ -82,6 +83,17 @@ enum Include {
     Object,
 }
 
+impl Include {
+    /// Adds to a row what it carries of the object.
+    fn add(self, object: &Value, version: &str, row: &mut Map<String, Value>) {
+        match self {
+            Include::None => {}
+            Include::Metadata => drop(row.insert("object".into(), metadata_only(object, version))),
+            Include::Object => drop(row.insert("object".into(), object.clone())),
+        }
+    }
+}
+
 fn include(context: &Context) -> Result<Include, Status> {
     match context.info.query.get("includeObject") {
         "" | "Metadata" => Ok(Include::Metadata),
@@ -92,6 +104,8 @@ fn include(context: &Context) -> Result<Include, Status> {
         ))),
     }
 }
+
+pub(crate) use scale::shape as shape_scale;
 
 /// One object in the negotiated shape; `None` if that is the object itself.
 pub(crate) fn shape_object(context: &Context, object: &Value) -> Result<Option<Value>, Status> {
@@ -201,7 +215,7 @@ fn table(
         let mut out = Map::new();
         if !bookmark {
             let cells = match custom {
-                Some(version) => engenho_crd::table::cells(version, object, &|time| age::read(time, now_ms)),
+                Some(version) => engenho_crd::table::cells(&version.columns, object, &|time| age::read(time, now_ms)),
                 None => {
                     let printed = cells(&resource.group, &resource.plural, &row);
                     let mut cells = printed.unwrap_or_else(|| generic(&columns, &row));
@@ -219,16 +233,12 @@ fn table(
         } else {
             out.insert("cells".into(), Value::Null);
         }
-        match include {
-            Include::None => {}
-            Include::Metadata => drop(out.insert("object".into(), metadata_only(object, version))),
-            Include::Object => drop(out.insert("object".into(), object.clone())),
-        }
+        include.add(object, version, &mut out);
         rows.push(Value::Object(out));
     }
     let definitions = match custom {
         _ if !with_columns => Value::Null,
-        Some(version) => engenho_crd::table::definitions(version),
+        Some(version) => engenho_crd::table::definitions(&version.columns),
         None => columns.iter().map(column).collect(),
     };
     Ok(json!({

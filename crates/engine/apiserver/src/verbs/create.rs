@@ -32,7 +32,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     if let Some(answer) = leases::accept_write(context, object::name(&object), &object) {
         return answer;
     }
-    let object = fields::update(&context.resource, "", None, object, &options.manager, &now(context));
+    let object = fields::update(context, "", None, object, &options.manager, &now(context));
     let created = store(context, object, &options, true).await?;
     context.object(StatusCode::CREATED, &created)
 }
@@ -203,10 +203,12 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         object,
     ));
     if let Some((custom, version)) = context.custom_version() {
-        errors.extend(engenho_crd::instance::create(&custom.definition, version, object, None));
+        let found = engenho_crd::instance::create(&custom.definition, version, object);
+        found.warnings.into_iter().for_each(|warning| context.warn(warning));
+        errors.extend(found.errors);
     }
     if !errors.is_empty() {
-        return Err(context.invalid(&name, &errors));
+        return Err(context.invalid_object(&name, object, &errors));
     }
     admit::rbac(context, &name, object, None)?;
     let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);

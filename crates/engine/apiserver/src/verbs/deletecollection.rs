@@ -1,7 +1,6 @@
 //! DELETE of a collection: every selected object, one by one.
 
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::context::Context;
@@ -15,27 +14,18 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     let listing = ListOptions::read(&context.info.query, false)?;
     let selector = list::selector(context)?;
     let options = DeleteOptions::read(context).await?;
-    let page = list::read(context, &listing, &selector).await?;
+    let mut page = list::read(context, &listing, &selector).await?;
     let mut deleted = Vec::new();
-    for item in page.items {
+    for item in std::mem::take(&mut page.items) {
         let value = item.value(context)?;
         match delete::delete(context, object::name(&value), &options).await {
-            Ok(Deleted::Gone(object) | Deleted::Marked(object)) => deleted.push(object),
+            Ok(Deleted::Gone(object) | Deleted::Marked(object)) => deleted.push(list::without_type(context, object)),
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
     }
-    let answer: Value = json!({
-        "kind": format!("{}List", context.resource.kind),
-        "apiVersion": context.resource.api_version(),
-        "metadata": {"resourceVersion": page.revision.to_string()},
-        "items": deleted.into_iter().map(|mut object| {
-            if let Some(map) = object.as_object_mut() {
-                map.remove("kind");
-                map.remove("apiVersion");
-            }
-            object
-        }).collect::<Vec<_>>(),
-    });
-    Ok(context.plain(StatusCode::OK, &answer))
+    let mut answer = list::header(context);
+    answer.insert("metadata".into(), list::own_meta(context, &page));
+    answer.insert("items".into(), deleted.into());
+    Ok(context.plain(StatusCode::OK, &answer.into()))
 }

@@ -78,7 +78,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     if output.media == Media::Json && output.shape == Shape::Object && !output.pretty {
         return concatenate(context, page);
     }
-    let meta = list_meta(context, &page);
+    let (own, meta) = (own_meta(context, &page), list_meta(&page));
     let values = page
         .items
         .into_iter()
@@ -87,7 +87,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     let list = match output.shape {
         Shape::Object => {
             let mut list = header(context);
-            list.insert("metadata".into(), meta);
+            list.insert("metadata".into(), own);
             list.insert(
                 "items".into(),
                 values.into_iter().map(|v| without_type(context, v)).collect(),
@@ -229,19 +229,24 @@ fn expired(error: &StoreError, token: &Option<Token>, start: &str) -> Status {
     }
 }
 
-fn header(context: &Context) -> Map<String, Value> {
+pub(super) fn header(context: &Context) -> Map<String, Value> {
     let mut list = Map::new();
     list.insert("kind".into(), context.list_kind().into());
     list.insert("apiVersion".into(), context.resource.api_version().into());
     list
 }
 
-fn list_meta(context: &Context, page: &Page) -> Value {
-    let mut meta = json!({"resourceVersion": page.revision.to_string()});
-    if is_custom(&context.resource) && matches!(context.output.shape, Shape::Object) {
-        // Upstream's untyped lists say that they don't go on.
+/// Metadata of the list itself: that of custom resources tells of having no more pages.
+pub(super) fn own_meta(context: &Context, page: &Page) -> Value {
+    let mut meta = list_meta(page);
+    if is_custom(&context.resource) && page.next.is_empty() {
         meta["continue"] = "".into();
     }
+    meta
+}
+
+fn list_meta(page: &Page) -> Value {
+    let mut meta = json!({"resourceVersion": page.revision.to_string()});
     if !page.next.is_empty() {
         meta["continue"] = page.next.as_str().into();
         if let Some(remaining) = page.remaining.filter(|r| *r > 0) {
@@ -251,7 +256,7 @@ fn list_meta(context: &Context, page: &Page) -> Value {
     meta
 }
 
-fn without_type(context: &Context, mut value: Value) -> Value {
+pub(super) fn without_type(context: &Context, mut value: Value) -> Value {
     if !is_custom(&context.resource)
         && let Some(map) = value.as_object_mut()
     {
@@ -277,7 +282,7 @@ fn concatenate(context: &Context, page: Page) -> Result<Response<Body>, Status> 
         r#"{{"kind":"{}","apiVersion":"{}","metadata":{},"items":["#,
         context.list_kind(),
         resource.api_version(),
-        list_meta(context, &page)
+        own_meta(context, &page)
     );
     out.extend_from_slice(head.as_bytes());
     for (i, item) in page.items.into_iter().enumerate() {

@@ -162,13 +162,15 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
                 write::check_name(name, config)?;
                 write::check_namespace(context, config)?;
                 let force = options.force.unwrap_or(false);
-                fields::apply(resource, subresource, live, config, &options.manager, force, &now)?
+                fields::apply(context, subresource, live, config, &options.manager, force, &now)?
             }
             (patch, Some(live)) => patch.apply(live, schema)?,
             (_, None) => return Err(context.not_found(name)),
         };
         let (kind, version) = (object["kind"].as_str(), object["apiVersion"].as_str());
-        if kind != Some(expected.kind) || version != Some(expected.api_version().as_str()) {
+        let other = kind != Some(expected.kind) || version != Some(expected.api_version().as_str());
+        // Instances of custom resources are refused when they are validated.
+        if other && (context.custom_version().is_none() || kind.is_none_or(str::is_empty)) {
             let found = format!("{}, Kind={}", version.unwrap_or_default(), kind.unwrap_or_default());
             return Err(patched_refusal(&object, &format!("the patch makes it a {found}")));
         }
@@ -197,7 +199,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             return Ok(object);
         }
         Ok(fields::update(
-            resource,
+            context,
             subresource,
             live,
             object,

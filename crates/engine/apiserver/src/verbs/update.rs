@@ -28,7 +28,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     let now = now(context);
     let (code, stored) = write::run(context, &plan, |live| {
         Ok(fields::update(
-            &context.resource,
+            context,
             subresource,
             live,
             object.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use engenho_store::{Event, EventKind, KeyRange, RangeRequest, WatchError, Watcher};
+use engenho_store::{Event, EventKind, KeyRange, RangeRequest, WatchBatch, WatchError, Watcher};
 use futures_util::stream;
 use http::{Response, StatusCode};
 use http_body::Frame;
@@ -62,6 +62,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         context: context.for_stream(),
         selector,
         watcher: None,
+        definition: None,
         pending: VecDeque::new(),
         columns_sent: false,
         ended: false,
@@ -73,6 +74,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         _in_flight: server.metrics.start_watch(&context.info),
         _permit: permit,
     };
+    watch.follow_definition();
     let single = watch.selector.fields.exact("metadata.name").map(str::to_owned);
     let range = range(context, single.as_deref());
     let after = match start {
@@ -128,6 +130,8 @@ struct Watch {
     context: Context,
     selector: Selector,
     watcher: Option<Watcher>,
+    /// Of the definition of a custom resource: the stream ends when that changes.
+    definition: Option<Watcher>,
     pending: VecDeque<Bytes>,
     columns_sent: bool,
     ended: bool,
@@ -141,6 +145,38 @@ struct Watch {
 }
 
 impl Watch {
+    /// Watches the definition behind a custom resource.
+    fn follow_definition(&mut self) {
+        let store = &self.context.storage().client().store;
+        if let Some(key) = custom::definition_key(&self.context) {
+            self.definition = store.watch(key, store.revision()).ok();
+            self.look_at_definition();
+        }
+    }
+
+    /// Ends the stream if instances are not what they were: the client lists anew.
+    fn look_at_definition(&mut self) {
+        let now = self.context.server.served();
+        if now.same_form(&self.context.served, &self.context.resource) {
+            return;
+        }
+        // What happened before it changed is still told.
+        if let Some(Ok(batch)) = self.watcher.as_mut().map(Watcher::progress) {
+            self.events(&batch);
+        }
+        self.ended = true;
+    }
+
+    fn events(&mut self, batch: &WatchBatch) {
+        for event in &batch.events {
+            if let Err(status) = self.event(event) {
+                self.push_error(&status);
+                break;
+            }
+        }
+        self.revision = self.revision.max(batch.revision);
+    }
+
     /// Queues what is there, and gives the revision from which changes follow.
     fn begin_with_state(&mut self, range: &KeyRange, mark_end: bool) -> Result<u64, Status> {
         let request = RangeRequest::new(range.clone());
@@ -182,6 +218,10 @@ impl Watch {
             let polled = tokio::select! {
                 biased;
                 () = drain.cancelled() => Polled::End,
+                changed = next_of(&mut self.definition) => match changed {
+                    Ok(_) => Polled::Definition,
+                    Err(_) => Polled::End,
+                },
                 batch = watcher.next() => Polled::Batch(batch),
                 () = tokio::time::sleep_until(self.deadline) => Polled::Deadline,
                 _ = self.bookmark_tick.tick() => Polled::Bookmark,
@@ -189,6 +229,7 @@ impl Watch {
             };
             match polled {
                 Polled::End => self.ended = true,
+                Polled::Definition => self.look_at_definition(),
                 Polled::Deadline => {
                     if self.bookmarks {
                         self.push_bookmark(false);
@@ -209,15 +250,7 @@ impl Watch {
                         }
                     }
                 }
-                Polled::Batch(Ok(batch)) => {
-                    for event in &batch.events {
-                        if let Err(status) = self.event(event) {
-                            self.push_error(&status);
-                            break;
-                        }
-                    }
-                    self.revision = self.revision.max(batch.revision);
-                }
+                Polled::Batch(Ok(batch)) => self.events(&batch),
                 Polled::Batch(Err(error)) => {
                     let position = self.revision;
                     self.end_with(&error, position);
@@ -355,10 +388,19 @@ impl Watch {
     }
 }
 
+/// The next changes of what may be watched; none ever if nothing is.
+async fn next_of(watcher: &mut Option<Watcher>) -> Result<WatchBatch, WatchError> {
+    match watcher {
+        Some(watcher) => watcher.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 enum Polled {
     End,
+    Definition,
     Deadline,
     Bookmark,
     Leases,
-    Batch(Result<engenho_store::WatchBatch, WatchError>),
+    Batch(Result<WatchBatch, WatchError>),
 }

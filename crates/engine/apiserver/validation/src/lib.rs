@@ -29,6 +29,7 @@ pub mod pem;
 mod policy;
 mod rbac;
 mod resource;
+pub mod rules;
 pub mod scalars;
 mod scheduling;
 pub mod shapes;

@@ -1,13 +1,13 @@
 //! What goes into a document: its paths, and the definitions that they need.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::names;
 use super::operation::{Body, PathItem, Produces};
-use crate::Str;
 use crate::catalog::Catalog;
-use crate::resource::{GroupKind, Resource, SchemaSource};
-use crate::schema::{Node, SchemaType, definitions};
+use crate::resource::Resource;
+use crate::schema::{Node, definitions};
 
 /// Paths of all version 3 documents, sorted.
 pub(super) fn paths(catalog: &Catalog) -> Vec<String> {
@@ -24,7 +24,9 @@ pub(super) fn paths(catalog: &Catalog) -> Vec<String> {
         if group.name.is_empty() {
             paths.extend(group.versions.iter().map(|version| format!("api/{version}")));
         } else {
-            paths.push(format!("apis/{}", group.name));
+            if is_builtin(&group.name) {
+                paths.push(format!("apis/{}", group.name));
+            }
             paths.extend(
                 group
                     .versions
@@ -35,6 +37,18 @@ pub(super) fn paths(catalog: &Catalog) -> Vec<String> {
     }
     paths.sort();
     paths
+}
+
+/// Whether a group is there without any definition of custom resources. Others have no documents but those about their
+/// resources.
+fn is_builtin(group: &str) -> bool {
+    Catalog::builtin().group(group).is_some()
+}
+
+/// Whether the document of that name is about custom resources alone.
+pub(super) fn is_custom(path: &str) -> bool {
+    matches!(path.split('/').collect::<Vec<_>>().as_slice(), ["apis", group, version]
+        if Catalog::builtin().group_version(group, version).is_none())
 }
 
 /// The paths that the document of that name describes.
@@ -92,7 +106,9 @@ pub(super) fn items(catalog: &Catalog, path: &str) -> Option<Vec<PathItem>> {
             )]);
         }
         ["apis", group] => {
-            let group = catalog.group(group).filter(|group| !group.name.is_empty())?;
+            let group = catalog
+                .group(group)
+                .filter(|of| is_builtin(&of.name) && !of.name.is_empty())?;
             let id = format!("get{}APIGroup", names::group_identifier(&group.name));
             return Some(vec![about(&names::group_tag(&group.name), id, names::API_GROUP)]);
         }
@@ -102,7 +118,10 @@ pub(super) fn items(catalog: &Catalog, path: &str) -> Option<Vec<PathItem>> {
     };
     let served = catalog.group_version(group, version)?;
     let id = format!("get{}APIResources", names::identifier(group, version));
-    let mut items = vec![about(&names::tag(group, version), id, names::API_RESOURCE_LIST)];
+    let mut items = Vec::new();
+    if !is_custom(path) {
+        items.push(about(&names::tag(group, version), id, names::API_RESOURCE_LIST));
+    }
     items.extend(super::paths::of(catalog, served));
     Some(items)
 }
@@ -112,9 +131,9 @@ pub(super) enum Definition {
     /// From the built-in table.
     Builtin(&'static Node),
     /// Of a custom resource.
-    Custom(Box<Node>),
-    /// The list of a custom resource, whose elements are the named definition.
-    CustomList { item: String, kind: GroupKind },
+    Custom(Arc<Resource>),
+    /// The list of a custom resource.
+    CustomList(Arc<Resource>),
 }
 
 /// Every definition that the paths mention, and every one that those mention.
@@ -133,8 +152,8 @@ pub(super) fn definitions(catalog: &Catalog, items: &[PathItem]) -> BTreeMap<Str
     }
     for (name, definition) in custom {
         match &definition {
-            Definition::Custom(node) => references(node, &mut wanted),
-            _ => wanted.extend(table.find(names::LIST_META)),
+            Definition::CustomList(_) => wanted.extend(table.find(names::LIST_META)),
+            _ => wanted.extend(table.find(names::OBJECT_META)),
         }
         found.insert(name, definition);
     }
@@ -161,37 +180,15 @@ fn custom_definitions(catalog: &Catalog, items: &[PathItem]) -> BTreeMap<String,
         let Some(resource) = catalog.kind(&kind.group, &kind.version, &kind.kind) else {
             continue;
         };
-        let node = match &resource.schema {
-            SchemaSource::Builtin(_) => continue,
-            SchemaSource::Owned(node) => (**node).clone(),
-            SchemaSource::None => Node {
-                preserve_unknown: true,
-                ..Node::of(SchemaType::Object)
-            },
-        };
-        let name = names::definition(resource);
-        if !found.contains_key(&name) {
-            let list = Definition::CustomList {
-                item: name.clone(),
-                kind: own_kind(resource, "List"),
-            };
-            found.insert(names::list_definition(resource), list);
-            let node = Node {
-                kinds: vec![own_kind(resource, "")],
-                ..node
-            };
-            found.insert(name, Definition::Custom(Box::new(node)));
+        if resource.is_custom() {
+            found.insert(names::definition(resource), Definition::Custom(resource.clone()));
+            found.insert(
+                names::list_definition(resource),
+                Definition::CustomList(resource.clone()),
+            );
         }
     }
     found
-}
-
-fn own_kind(resource: &Resource, suffix: &str) -> GroupKind {
-    GroupKind {
-        group: resource.group.clone(),
-        version: resource.version.clone(),
-        kind: Str::Owned(format!("{}{suffix}", resource.kind)),
-    }
 }
 
 /// Collects what a node refers to. As deep as the node, which its reader has bounded.

@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use crate::catalog::Catalog;
 
+pub use names::{API_VERSION, KIND};
 pub use v2::swagger;
 
 /// Paths of all version 3 documents, sorted: `api/v1`, `apis/apps/v1`, `version`, …
@@ -26,7 +27,7 @@ pub fn paths(catalog: &Catalog) -> Vec<String> {
 
 /// The version 3 document of a path such as `apis/apps/v1`; none if nothing is served there.
 pub fn document(catalog: &Catalog, path: &str) -> Option<Bytes> {
-    document::items(catalog, path).map(|items| v3::render(catalog, &items))
+    document::items(catalog, path).map(|items| v3::render(catalog, path, &items))
 }
 
 /// Hash of a document, as it stands in the index and as its entity tag.
@@ -34,11 +35,7 @@ pub fn hash(document: &[u8]) -> String {
     blake3::hash(document).to_hex().to_ascii_uppercase()
 }
 
-/// The version 3 index (`/openapi/v3`). Renders every document once for its hash: keep the result until the catalog
-/// changes.
-pub fn index(catalog: &Catalog) -> Bytes {
-    v3::index(paths(catalog).into_iter().filter_map(|path| {
-        let hash = hash(&document(catalog, &path)?);
-        Some((path, hash))
-    }))
+/// The version 3 index (`/openapi/v3`) of documents with these paths and hashes.
+pub fn index(documents: impl Iterator<Item = (String, String)>) -> Bytes {
+    v3::index(documents)
 }

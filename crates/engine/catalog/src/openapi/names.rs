@@ -8,6 +8,7 @@ pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 pub(super) const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 pub(super) const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+pub(super) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 pub(super) const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 pub(super) const API_VERSIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions";
 pub(super) const API_GROUP: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup";
@@ -15,25 +16,40 @@ pub(super) const API_GROUP_LIST: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.AP
 pub(super) const API_RESOURCE_LIST: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList";
 pub(super) const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
 
+/// What `apiVersion` is, to people.
+pub const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+/// What `kind` is, to people.
+pub const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
 /// Definition of a resource's kind: that of the table, or for custom resources the group's domain reversed.
 pub(super) fn definition(resource: &Resource) -> String {
     match resource.schema {
         SchemaSource::Builtin(index) => definitions::builtin().name(index).unwrap_or_default().to_owned(),
-        _ => {
-            let mut labels: Vec<&str> = resource.group.split('.').collect();
-            labels.reverse();
-            format!("{}.{}.{}", labels.join("."), resource.version, resource.kind)
-        }
+        _ => custom_definition(resource, &resource.kind),
+    }
+}
+
+fn custom_definition(resource: &Resource, kind: &str) -> String {
+    let mut labels: Vec<&str> = resource.group.split('.').collect();
+    labels.reverse();
+    format!("{}.{}.{kind}", labels.join("."), resource.version)
+}
+
+/// Kind of lists of a resource.
+pub(super) fn list_kind(resource: &Resource) -> String {
+    match &resource.schema {
+        SchemaSource::Owned(of) => of.list_kind.to_string(),
+        _ => format!("{}List", resource.kind),
     }
 }
 
 /// Definition of the list of a resource's kind.
 pub(super) fn list_definition(resource: &Resource) -> String {
-    let kind = format!("{}List", resource.kind);
-    let builtin = match resource.schema {
-        SchemaSource::Builtin(_) => definitions::builtin().find_kind(&resource.group, &resource.version, &kind),
-        _ => None,
-    };
+    let kind = list_kind(resource);
+    if resource.is_custom() {
+        return custom_definition(resource, &kind);
+    }
+    let builtin = definitions::builtin().find_kind(&resource.group, &resource.version, &kind);
     match builtin.and_then(|index| definitions::builtin().name(index)) {
         Some(name) => name.to_owned(),
         None => format!("{}List", definition(resource)),

@@ -57,6 +57,8 @@ pub(super) enum Produces {
     ObjectOrText,
     /// Whatever the far end sends.
     Anything,
+    /// JSON and YAML: an object of a custom resource.
+    Custom,
     /// JSON alone.
     Json,
     /// A JSON web key set.
@@ -81,6 +83,7 @@ impl Produces {
             ],
             Produces::ObjectOrText => &["text/plain", OBJECT[0], OBJECT[1], OBJECT[2]],
             Produces::Anything => &["*/*"],
+            Produces::Custom => &["application/json", "application/yaml"],
             Produces::Json => &["application/json"],
             Produces::KeySet => &["application/jwk-set+json"],
         }
@@ -96,6 +99,10 @@ pub(super) enum Consumes {
     Unstated,
     /// The four kinds of patch.
     Patches,
+    /// JSON and YAML: an object of a custom resource.
+    Custom,
+    /// The kinds of patch that custom resources take.
+    CustomPatches,
     /// Documents about the API itself.
     Plain,
     /// As [`Consumes::Plain`], JSON alone.
@@ -111,6 +118,12 @@ impl Consumes {
                 "application/json-patch+json",
                 "application/merge-patch+json",
                 "application/strategic-merge-patch+json",
+                "application/apply-patch+yaml",
+            ],
+            Consumes::Custom => &["application/json", "application/yaml"],
+            Consumes::CustomPatches => &[
+                "application/json-patch+json",
+                "application/merge-patch+json",
                 "application/apply-patch+yaml",
             ],
             Consumes::Plain => &[

@@ -40,6 +40,8 @@ const DELETE_COLLECTION: &[(&str, &str)] = &[
     ("timeoutSeconds", INTEGER),
 ];
 
+const READ: &[(&str, &str)] = &[("resourceVersion", STRING)];
+
 const DELETE: &[(&str, &str)] = &[
     ("dryRun", STRING),
     ("gracePeriodSeconds", INTEGER),
@@ -189,7 +191,11 @@ impl Paths<'_> {
         }
         if has(Verb::DeleteCollection) {
             let mut operation = self.operation(SHAPE_DELETE_COLLECTION, "delete", "Collection", "");
-            operation.body = Some((Body::Definition(names::DELETE_OPTIONS.to_owned()), false));
+            if resource.is_custom() {
+                operation.parameters = query(LIST);
+            } else {
+                operation.body = Some((Body::Definition(names::DELETE_OPTIONS.to_owned()), false));
+            }
             operation.answer = Body::Definition(names::STATUS.to_owned());
             operations.push(operation);
         }
@@ -197,7 +203,7 @@ impl Paths<'_> {
 
         let mut operations = Vec::new();
         if has(Verb::Get) {
-            operations.push(self.operation(SHAPE_GET, "read", "", ""));
+            operations.push(self.read());
         }
         if has(Verb::Update) {
             operations.push(self.write(SHAPE_PUT, "replace", None));
@@ -219,7 +225,7 @@ impl Paths<'_> {
             let operations = vec![self.list("ForAllNamespaces")];
             items.push(self.item_of(format!("{root}/{}", resource.plural), operations, vec![pretty()]));
         }
-        if has(Verb::Watch) {
+        if has(Verb::Watch) && !resource.is_custom() {
             self.watches(&root, scope, &mut items);
         }
         for sub in &resource.subresources {
@@ -264,12 +270,12 @@ impl Paths<'_> {
         }
         let mut operations = Vec::new();
         if sub.verbs.contains(Verb::Get) {
-            let mut operation = self.of_subresource(self.operation(SHAPE_GET, "read", "", ""), sub);
+            let mut operation = self.of_subresource(self.read(), sub);
             if sub.plain_text {
                 operation.answer = Body::Text;
                 operation.produces = Produces::ObjectOrText;
             }
-            operation.parameters = own_parameters(sub);
+            operation.parameters.extend(own_parameters(sub));
             operations.push(operation);
         }
         if sub.verbs.contains(Verb::Create) {
@@ -321,7 +327,17 @@ impl Paths<'_> {
     fn list(&self, suffix: &'static str) -> Operation {
         let mut operation = self.operation(SHAPE_LIST, "list", "", suffix);
         operation.answer = Body::Definition(names::list_definition(self.resource));
-        operation.produces = Produces::ObjectOrStream;
+        if !self.resource.is_custom() {
+            operation.produces = Produces::ObjectOrStream;
+        }
+        operation
+    }
+
+    fn read(&self) -> Operation {
+        let mut operation = self.operation(SHAPE_GET, "read", "", "");
+        if self.resource.is_custom() {
+            operation.parameters = query(READ);
+        }
         operation
     }
 
@@ -338,6 +354,10 @@ impl Paths<'_> {
         let mut operation = self.write(SHAPE_PATCH, "patch", sub);
         operation.body = Some((Body::Definition(names::PATCH.to_owned()), true));
         operation.consumes = Consumes::Patches;
+        if self.resource.is_custom() {
+            operation.consumes = Consumes::CustomPatches;
+            operation.codes = &[200];
+        }
         operation
     }
 
@@ -361,9 +381,15 @@ impl Paths<'_> {
             }),
             parameters: query(shape.parameters),
             body: None,
-            consumes: Consumes::Anything,
+            consumes: match resource.is_custom() {
+                true => Consumes::Custom,
+                false => Consumes::Anything,
+            },
             answer: Body::Definition(names::definition(resource)),
-            produces: Produces::Object,
+            produces: match resource.is_custom() {
+                true => Produces::Custom,
+                false => Produces::Object,
+            },
             codes: shape.codes,
         }
     }
@@ -377,7 +403,9 @@ impl Paths<'_> {
             kind.version = self.resource.version.clone();
         }
         operation.answer = Body::Definition(names::kind_definition(self.catalog, &kind));
-        operation.kind = Some(kind);
+        if !self.resource.is_custom() {
+            operation.kind = Some(kind);
+        }
         operation
     }
 

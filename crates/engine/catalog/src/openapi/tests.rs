@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::reference;
-use crate::resource::{Resource, SchemaSource, VerbSet};
-use crate::schema::{Node, Unknown};
+use crate::resource::{CustomSchema, Published, Resource, SchemaSource, VerbSet};
+use crate::schema::{Dialect, Node, Unknown};
 
 /// Drops every description but those of answers, which OpenAPI requires, and of properties that are named so.
 fn bare(value: &Value, in_properties: bool, in_responses: bool) -> Value {
@@ -77,7 +77,11 @@ fn every_version_3_document_equals_upstream_without_descriptions() {
 #[test]
 fn the_index_names_what_upstream_does() {
     let catalog = Catalog::builtin();
-    let index = parsed(&index(catalog));
+    let hashes = paths(catalog).into_iter().map(|path| {
+        let hash = hash_of(catalog, &path);
+        (path, hash)
+    });
+    let index = parsed(&index(hashes));
     let listed: Vec<&String> = index["paths"].as_object().expect("paths").keys().collect();
     assert_eq!(listed.len(), 47);
     for (path, entry) in index["paths"].as_object().expect("paths") {
@@ -143,6 +147,17 @@ fn resolve(value: &mut Value, shared: &Value) {
     }
 }
 
+#[derive(Debug)]
+struct Shown(Value);
+
+impl Published for Shown {
+    fn render(&self, dialect: Dialect) -> Value {
+        let mut shown = self.0.clone();
+        shown["title"] = format!("{dialect:?}").into();
+        shown
+    }
+}
+
 #[test]
 fn a_custom_resource_gets_paths_and_definitions() {
     let schema = serde_json::json!({
@@ -172,19 +187,34 @@ fn a_custom_resource_gets_paths_and_definitions() {
         returns_deleted: false,
         storage_version_hash: None,
         storage_version: None,
-        schema: SchemaSource::Owned(Arc::new(node)),
+        schema: SchemaSource::Owned(Arc::new(CustomSchema {
+            node,
+            list_kind: "Widgetry".into(),
+            published: Box::new(Shown(schema.clone())),
+        })),
     }));
     let document = parsed(&document(&catalog, "apis/stable.example.com/v1").expect("a document"));
     let schemas = &document["components"]["schemas"];
     let widget = &schemas["com.example.stable.v1.Widget"];
-    assert_eq!(widget["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
+    assert_eq!(widget["title"], "V3");
     assert_eq!(widget["properties"]["spec"], schema["properties"]["spec"]);
-    let items = &schemas["com.example.stable.v1.WidgetList"]["properties"]["items"]["items"];
+    let list = &schemas["com.example.stable.v1.Widgetry"];
+    assert_eq!(list["description"], "Widgetry is a list of Widget");
+    assert_eq!(list["x-kubernetes-group-version-kind"][0]["kind"], "Widgetry");
+    let items = &list["properties"]["items"]["items"];
     assert_eq!(items["$ref"], "#/components/schemas/com.example.stable.v1.Widget");
     assert!(schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry"].is_object());
     let patch = &document["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"];
     assert_eq!(patch["operationId"], "patchStableExampleComV1NamespacedWidget");
-    assert!(paths(&catalog).contains(&"apis/stable.example.com".to_owned()));
+    let content = patch["requestBody"]["content"].as_object().expect("kinds of patch");
+    assert!(content.len() == 3 && !content.contains_key("application/strategic-merge-patch+json"));
+    let swagger = parsed(&swagger(&catalog));
+    assert_eq!(swagger["definitions"]["com.example.stable.v1.Widget"]["title"], "V2");
+    let added: Vec<String> = paths(&catalog)
+        .into_iter()
+        .filter(|path| path.contains("stable"))
+        .collect();
+    assert_eq!(added, ["apis/stable.example.com/v1"]);
     assert!(catalog.remove("stable.example.com", "v1", "widgets").is_some());
     assert_eq!(paths(&catalog), paths(Catalog::builtin()));
 }

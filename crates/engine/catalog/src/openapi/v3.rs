@@ -4,28 +4,30 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
 
 use super::document::{self, Definition};
-use super::names;
+use super::names::{self, API_VERSION, KIND};
 use super::operation::{Body, Operation, Parameter, PathItem};
 use crate::catalog::Catalog;
-use crate::resource::GroupKind;
+use crate::resource::{Resource, SchemaSource};
 use crate::schema::{Dialect, Rendered};
 use crate::version;
 
 /// A whole document.
-pub(super) fn render(catalog: &Catalog, items: &[PathItem]) -> Bytes {
+pub(super) fn render(catalog: &Catalog, path: &str, items: &[PathItem]) -> Bytes {
     let definitions = document::definitions(catalog, items);
+    let custom = document::is_custom(path);
     let document = Document {
         openapi: "3.0.0",
-        info: Info::default(),
+        info: if custom { Info::custom() } else { Info::default() },
         paths: Paths(items),
         components: Components {
             schemas: Schemas {
                 definitions: &definitions,
                 dialect: Dialect::V3,
             },
-            security_schemes: BTreeMap::from([("BearerToken", SecurityScheme::default())]),
+            security_schemes: (!custom).then(|| BTreeMap::from([("BearerToken", SecurityScheme::default())])),
         },
     };
     // Keys are strings and values are JSON already, so this can't fail.
@@ -63,6 +65,16 @@ struct Document<'a> {
     components: Components<'a>,
 }
 
+impl Info {
+    /// That of documents about custom resources alone.
+    fn custom() -> Info {
+        Info {
+            title: "Kubernetes CRD Swagger",
+            version: "v0.1.0".to_owned(),
+        }
+    }
+}
+
 /// Title and version, in both versions of OpenAPI.
 #[derive(serde::Serialize)]
 pub(super) struct Info {
@@ -84,7 +96,8 @@ impl Default for Info {
 struct Components<'a> {
     #[serde(skip_serializing_if = "Schemas::is_empty")]
     schemas: Schemas<'a>,
-    security_schemes: BTreeMap<&'static str, SecurityScheme>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_schemes: Option<BTreeMap<&'static str, SecurityScheme>>,
 }
 
 /// How to authenticate, in both versions of OpenAPI.
@@ -126,29 +139,51 @@ impl Serialize for Schemas<'_> {
         for (name, definition) in self.definitions {
             match definition {
                 Definition::Builtin(node) => out.serialize_entry(name, &Rendered { node, dialect })?,
-                Definition::Custom(node) => out.serialize_entry(name, &Rendered { node, dialect })?,
-                Definition::CustomList { item, kind } => {
-                    out.serialize_entry(name, &custom_list(item, kind, dialect))?;
-                }
+                Definition::Custom(resource) => out.serialize_entry(name, &custom(resource, dialect))?,
+                Definition::CustomList(resource) => out.serialize_entry(name, &custom_list(resource, dialect))?,
             }
         }
         out.end()
     }
 }
 
+fn kind_of(resource: &Resource, kind: &str) -> Value {
+    json!([{"group": resource.group, "version": resource.version, "kind": kind}])
+}
+
+/// The objects of a custom resource.
+fn custom(resource: &Resource, dialect: Dialect) -> Value {
+    match &resource.schema {
+        SchemaSource::Owned(of) => of.published.render(dialect),
+        _ => json!({"type": "object", "x-kubernetes-group-version-kind": kind_of(resource, &resource.kind)}),
+    }
+}
+
 /// The list of a custom resource: what every list looks like.
-fn custom_list(item: &str, kind: &GroupKind, dialect: Dialect) -> serde_json::Value {
+fn custom_list(resource: &Resource, dialect: Dialect) -> Value {
+    const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
     let prefix = dialect.reference_prefix();
-    serde_json::json!({
+    let kind = names::list_kind(resource);
+    let about = format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds");
+    let reference = format!("{prefix}{}", names::LIST_META);
+    json!({
+        "description": format!("{kind} is a list of {}", resource.kind),
         "type": "object",
         "required": ["items"],
         "properties": {
-            "apiVersion": { "type": "string" },
-            "kind": { "type": "string" },
-            "metadata": { "$ref": format!("{prefix}{}", names::LIST_META) },
-            "items": { "type": "array", "items": { "$ref": format!("{prefix}{item}") } },
+            "apiVersion": { "type": "string", "description": API_VERSION },
+            "kind": { "type": "string", "description": KIND },
+            "metadata": match dialect {
+                Dialect::V2 => json!({ "description": about, "$ref": reference }),
+                Dialect::V3 => json!({ "description": about, "allOf": [{ "$ref": reference }] }),
+            },
+            "items": {
+                "description": format!("List of {}. More info: {CONVENTIONS}", resource.plural),
+                "type": "array",
+                "items": { "$ref": format!("{prefix}{}", names::definition(resource)) },
+            },
         },
-        "x-kubernetes-group-version-kind": [kind],
+        "x-kubernetes-group-version-kind": kind_of(resource, &kind),
     })
 }
 

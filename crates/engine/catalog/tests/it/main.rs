@@ -20,7 +20,11 @@ fn work_is_done_when_it_is_asked_for() {
     assert!(containers.is_some());
     assert_eq!(parsed(), 2, "a walk parses the definitions on its way");
 
-    let index = openapi::index(catalog);
+    let hashes = openapi::paths(catalog).into_iter().map(|path| {
+        let hash = openapi::hash(&openapi::document(catalog, &path).expect("a document"));
+        (path, hash)
+    });
+    let index = openapi::index(hashes);
     let swagger = openapi::swagger(catalog);
     assert_eq!(parsed(), definitions::builtin().len());
     assert!(

@@ -11,9 +11,10 @@ use engenho_validation::{FieldError, Path};
 use serde_json::Value;
 
 use crate::definition::{Definition, Version};
+use crate::schema::Schema;
 use crate::{go, scale};
 
-pub use rules::{Call, Rules};
+pub use engenho_validation::rules::Found;
 
 /// What errors keep rules from being looked at.
 const BLOCKING: [&str; 5] = [
@@ -27,16 +28,11 @@ const UNCHECKED: &str = "some validation rules were not checked because the obje
 /// How upstream prints the path of a value as a whole.
 const NOWHERE: &str = "<nil>";
 
-/// What is wrong with a new instance. Without `rules` the definition's rules are not looked at.
-pub fn create(
-    definition: &Definition,
-    version: &Version,
-    object: &Value,
-    rules: Option<&mut dyn Rules>,
-) -> Vec<FieldError> {
+/// What is wrong with a new instance.
+pub fn create(definition: &Definition, version: &Version, object: &Value) -> Found {
     let mut errors = type_meta(definition, version, object);
     if !errors.is_empty() {
-        return errors;
+        return found(errors);
     }
     if let Some(schema) = &version.schema {
         errors.extend(validate::create(schema, object, ""));
@@ -46,24 +42,16 @@ pub fn create(
     if let Some(schema) = &version.schema {
         errors.extend(embedded::validate(object, schema));
         errors.extend(lists::validate(object, schema));
-        if let Some(rules) = rules.filter(|_| schema.has_rules) {
-            ruled(&mut errors, |errors| rules::run(schema, object, None, rules, errors));
-        }
+        return ruled(schema, object, None, errors);
     }
-    errors
+    found(errors)
 }
 
 /// What is wrong with an instance that replaces another: what has not changed may stay as it is.
-pub fn update(
-    definition: &Definition,
-    version: &Version,
-    new: &Value,
-    old: &Value,
-    rules: Option<&mut dyn Rules>,
-) -> Vec<FieldError> {
+pub fn update(definition: &Definition, version: &Version, new: &Value, old: &Value) -> Found {
     let mut errors = type_meta(definition, version, new);
     if !errors.is_empty() {
-        return errors;
+        return found(errors);
     }
     if let Some(schema) = &version.schema {
         errors.extend(validate::update(schema, new, old, ""));
@@ -75,24 +63,16 @@ pub fn update(
         if lists::validate(old, schema).is_empty() {
             errors.extend(lists::validate(new, schema));
         }
-        if let Some(rules) = rules.filter(|_| schema.has_rules) {
-            ruled(&mut errors, |errors| rules::run(schema, new, Some(old), rules, errors));
-        }
+        return ruled(schema, new, Some(old), errors);
     }
-    errors
+    found(errors)
 }
 
 /// What is wrong with a status that replaces another through the subresource.
-pub fn update_status(
-    definition: &Definition,
-    version: &Version,
-    new: &Value,
-    old: &Value,
-    rules: Option<&mut dyn Rules>,
-) -> Vec<FieldError> {
+pub fn update_status(definition: &Definition, version: &Version, new: &Value, old: &Value) -> Found {
     let mut errors = type_meta(definition, version, new);
     if !errors.is_empty() {
-        return errors;
+        return found(errors);
     }
     let status_schema = version
         .schema
@@ -108,19 +88,30 @@ pub fn update_status(
         if !lists.is_empty() && lists::validate(old, schema).is_empty() {
             errors.extend(lists);
         }
-        if let Some(rules) = rules.filter(|_| schema.has_rules) {
-            ruled(&mut errors, |errors| rules::run(schema, new, Some(old), rules, errors));
-        }
+        return ruled(schema, new, Some(old), errors);
     }
-    errors
+    found(errors)
 }
 
-fn ruled(errors: &mut Vec<FieldError>, run: impl FnOnce(&mut Vec<FieldError>)) {
-    if errors.iter().any(|error| BLOCKING.contains(&error.reason)) {
-        errors.push(FieldError::invalid(NOWHERE, Value::Null, UNCHECKED));
-    } else {
-        run(errors);
+fn found(errors: Vec<FieldError>) -> Found {
+    Found {
+        errors,
+        warnings: Vec::new(),
     }
+}
+
+/// What was found and what rules find; they are not looked at if the object is not what they take it for.
+fn ruled(schema: &Schema, new: &Value, old: Option<&Value>, errors: Vec<FieldError>) -> Found {
+    let mut found = found(errors);
+    if !schema.has_rules {
+        return found;
+    }
+    if found.errors.iter().any(|error| BLOCKING.contains(&error.reason)) {
+        found.errors.push(FieldError::invalid(NOWHERE, Value::Null, UNCHECKED));
+    } else {
+        rules::run(schema, new, old, &mut found);
+    }
+    found
 }
 
 fn type_meta(definition: &Definition, version: &Version, object: &Value) -> Vec<FieldError> {

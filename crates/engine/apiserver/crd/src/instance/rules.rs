@@ -1,46 +1,16 @@
-//! Rules of a definition (`x-kubernetes-validations`): where they apply. Evaluating them is up to [`Rules`].
+//! Rules of a definition (`x-kubernetes-validations`): where they apply.
 
 use std::ops::ControlFlow;
 
-use engenho_validation::{FieldError, Path};
+use engenho_validation::Path;
+use engenho_validation::rules::{Budget, Call, Found};
 use serde_json::Value;
 
 use super::correlate::{KeyedList, Pair};
 use crate::schema::{Additional, RuleSet, Schema};
 
-/// The rules of one schema node, applied to one value.
-#[derive(Debug)]
-pub struct Call<'a> {
-    /// Where the value stands; a rule's `fieldPath` is a path below. The root prints as an empty text, which errors show
-    /// as `<nil>`.
-    pub path: &'a Path<'a>,
-    /// The rules. [`Schema::rule_nodes`] gives all sets of a schema beforehand, to be compiled by id.
-    pub set: &'a RuleSet,
-    /// The schema node that says what the value is.
-    pub schema: &'a Schema,
-    /// `self`, never null.
-    pub value: &'a Value,
-    /// `oldSelf`: the value it replaces, if there is one that it can be told to replace.
-    pub old: Option<&'a Value>,
-    /// The value, or what it is part of, has not changed: faults of rules without `oldSelf` become warnings.
-    pub unchanged: bool,
-}
-
-impl Call<'_> {
-    /// Type of the value as errors print it in place of the value itself.
-    pub fn shown_value(&self) -> &str {
-        match self.schema.types.as_slice() {
-            [only] => only,
-            _ => "",
-        }
-    }
-}
-
-/// Evaluates rules. One value of it serves one request, and counts its cost.
-pub trait Rules {
-    /// Evaluates the rules of one node and adds what they find. Breaks when no further rules may be run.
-    fn check(&mut self, call: &Call<'_>, errors: &mut Vec<FieldError>) -> ControlFlow<()>;
-}
+/// Whoever is told of each value that has rules. Breaks when no further rules may be run.
+pub(super) type Visitor<'v> = dyn FnMut(&RuleSet, &Call<'_>) -> ControlFlow<()> + 'v;
 
 /// How a value belongs to an old one.
 #[derive(Clone, Copy)]
@@ -77,23 +47,24 @@ impl<'a> Standing<'a> {
 }
 
 /// Applies the rules of a schema to an object.
-pub(super) fn run(
-    schema: &Schema,
-    new: &Value,
-    old: Option<&Value>,
-    rules: &mut dyn Rules,
-    errors: &mut Vec<FieldError>,
-) {
+pub(super) fn run(schema: &Schema, new: &Value, old: Option<&Value>, found: &mut Found) {
+    let mut budget = Budget::per_call();
+    walk(schema, new, old, &mut |set, call| {
+        set.compiled().check(call, &mut budget, found)
+    });
+}
+
+/// Visits each value of an object that has rules.
+pub(super) fn walk(schema: &Schema, new: &Value, old: Option<&Value>, visitor: &mut Visitor<'_>) {
     let standing = Standing {
         current: old.map(|old| Pair { new, old, schema }),
         above: None,
     };
     // Whether it broke off is of no interest here.
-    let _ = visit(schema, schema, new, old, &Path::Root, standing, rules, errors);
+    let _ = visit(schema, schema, new, old, &Path::Root, standing, visitor);
 }
 
 /// `rules_of` has the rules, `site` says what the value is; they differ within `allOf`.
-#[allow(clippy::too_many_arguments)]
 fn visit(
     rules_of: &Schema,
     site: &Schema,
@@ -101,8 +72,7 @@ fn visit(
     old: Option<&Value>,
     path: &Path<'_>,
     standing: Standing<'_>,
-    rules: &mut dyn Rules,
-    errors: &mut Vec<FieldError>,
+    visitor: &mut Visitor<'_>,
 ) -> ControlFlow<()> {
     if value.is_null() || !rules_of.has_rules {
         return ControlFlow::Continue(());
@@ -110,20 +80,19 @@ fn visit(
     if let Some(set) = &rules_of.rules {
         let call = Call {
             path,
-            set,
-            schema: site,
+            schema: set.schema(),
             value,
             old: old.filter(|old| !old.is_null()),
             unchanged: standing.unchanged(),
         };
-        rules.check(&call, errors)?;
+        visitor(set, &call)?;
     }
     for one in &rules_of.all_of {
         let standing = Standing {
             current: None,
             above: standing.above,
         };
-        visit(one, site, value, old, path, standing, rules, errors)?;
+        visit(one, site, value, old, path, standing, visitor)?;
     }
     match value {
         Value::Array(items) => {
@@ -135,16 +104,7 @@ fn visit(
             for (index, item) in items.iter().enumerate() {
                 let standing = standing.below(|_| pairs.get(index).copied().flatten());
                 let before = keyed.get(item);
-                visit(
-                    inner,
-                    site_items,
-                    item,
-                    before,
-                    &path.index(index),
-                    standing,
-                    rules,
-                    errors,
-                )?;
+                visit(inner, site_items, item, before, &path.index(index), standing, visitor)?;
             }
         }
         Value::Object(map) => {
@@ -152,16 +112,7 @@ fn visit(
             if let (Additional::Schema(inner), Additional::Schema(values)) = (&rules_of.additional, &site.additional) {
                 for (name, value) in map {
                     let standing = standing.key(name);
-                    visit(
-                        inner,
-                        values,
-                        value,
-                        before(name),
-                        &path.key(name),
-                        standing,
-                        rules,
-                        errors,
-                    )?;
+                    visit(inner, values, value, before(name), &path.key(name), standing, visitor)?;
                 }
             }
             for (name, value) in map {
@@ -174,8 +125,7 @@ fn visit(
                         before(name),
                         &path.child(name),
                         standing,
-                        rules,
-                        errors,
+                        visitor,
                     )?;
                 }
             }

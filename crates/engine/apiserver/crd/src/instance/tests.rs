@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use engenho_validation::FieldError;
 use serde_json::{Value, json};
 
-use super::{Call, Rules, create, update, update_status};
+use super::rules::walk;
+use super::{Found, create, update, update_status};
 use crate::Definition;
 
 fn definition(properties: Value) -> Definition {
@@ -24,8 +24,9 @@ fn kettle(spec: Value) -> Value {
     json!({"apiVersion": "kitchen.example.org/v1", "kind": "Kettle", "metadata": {"name": "k"}, "spec": spec})
 }
 
-fn shown(errors: Vec<FieldError>) -> Vec<String> {
-    errors
+fn shown(found: Found) -> Vec<String> {
+    found
+        .errors
         .into_iter()
         .map(|error| format!("{}: {}", error.field, error.message))
         .collect()
@@ -37,7 +38,6 @@ fn created(property: Value, value: Value) -> Vec<String> {
         &definition,
         &definition.versions[0],
         &kettle(json!({"x": value})),
-        None,
     ))
 }
 
@@ -251,7 +251,7 @@ fn type_and_scale_are_checked() {
     let mut object = kettle(json!({"cups": -1}));
     object["status"] = json!({"cups": "x", "sel": 1});
     assert_eq!(
-        shown(create(&definition, version, &object, None)),
+        shown(create(&definition, version, &object)),
         [
             ".spec.cups: Invalid value: -1: should be a non-negative integer",
             ".status.cups: Invalid value: 0: .status.cups accessor error: x is of the type string, expected int64",
@@ -260,7 +260,7 @@ fn type_and_scale_are_checked() {
     );
     object["kind"] = "Pot".into();
     assert_eq!(
-        shown(create(&definition, version, &object, None)),
+        shown(create(&definition, version, &object)),
         ["kind: Invalid value: \"Pot\": must be Kettle"]
     );
 }
@@ -278,7 +278,7 @@ fn what_has_not_changed_may_stay() {
         "all": {"type": "integer", "allOf": [{"maximum": 3}]},
     }}}));
     let version = &definition.versions[0];
-    let updated = |new: Value, old: Value| shown(update(&definition, version, &kettle(new), &kettle(old), None));
+    let updated = |new: Value, old: Value| shown(update(&definition, version, &kettle(new), &kettle(old)));
     assert_eq!(updated(json!({"a": 9, "b": 1}), json!({"a": 9})), [""; 0]);
     assert_eq!(updated(json!({"all": 9, "b": 1}), json!({"all": 9})), [""; 0]);
     assert_eq!(updated(json!({"a": 8}), json!({"a": 9})).len(), 1);
@@ -304,42 +304,18 @@ fn a_status_is_checked_alone() {
     let (mut new, old) = (kettle(json!({"a": "not looked at"})), kettle(json!({})));
     new["status"] = json!({"phase": 5});
     assert_eq!(
-        shown(update_status(&definition, version, &new, &old, None)),
+        shown(update_status(&definition, version, &new, &old)),
         ["status.phase: Invalid value: \"integer\": phase in body must be of type string: \"integer\""]
     );
     new["status"] = json!("x");
     assert_eq!(
-        shown(update_status(&definition, version, &new, &old, None)),
+        shown(update_status(&definition, version, &new, &old)),
         [
             "status: Invalid value: \"string\":  in body must be of type object: \"string\"",
             ".status.cups: Invalid value: 0: .status.cups accessor error: x is of the type string, expected map[string]interface{}",
             ".status.sel: Invalid value: \"\": .status.sel accessor error: x is of the type string, expected map[string]interface{}",
         ]
     );
-}
-
-/// Refuses everything, and remembers what it was asked.
-#[derive(Default)]
-struct Recorder {
-    calls: Vec<(usize, String, Value, Option<Value>, bool)>,
-    stop_after: Option<usize>,
-}
-
-impl Rules for Recorder {
-    fn check(&mut self, call: &Call<'_>, _: &mut Vec<FieldError>) -> ControlFlow<()> {
-        let old = call.old.cloned();
-        self.calls.push((
-            call.set.id,
-            call.path.to_string(),
-            call.value.clone(),
-            old,
-            call.unchanged,
-        ));
-        match self.stop_after {
-            Some(count) if self.calls.len() >= count => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }
 
 #[test]
@@ -355,45 +331,118 @@ fn rules_are_asked_for_each_value() {
         "free": {"type": "object", "additionalProperties": {"type": "string", "x-kubernetes-validations": rules}},
     }}}));
     let version = &definition.versions[0];
+    let schema = version.schema.as_ref().unwrap();
     let new = kettle(json!({"n": 1, "map": [{"k": "b", "v": 2}, {"k": "a"}], "list": ["x", "y"], "free": {"q": "z"}}));
     let old = kettle(json!({"n": 1, "map": [{"k": "a"}], "list": ["x"], "free": {"q": "z"}}));
-    let mut recorder = Recorder::default();
-    assert!(update(&definition, version, &new, &old, Some(&mut recorder)).is_empty());
-    let asked: Vec<(&str, bool, bool)> = recorder
-        .calls
-        .iter()
-        .map(|(_, path, _, old, unchanged)| (path.as_str(), old.is_some(), *unchanged))
-        .collect();
+    let mut asked = Vec::new();
+    walk(schema, &new, Some(&old), &mut |_, call| {
+        asked.push((call.path.to_string(), call.old.is_some(), call.unchanged));
+        ControlFlow::Continue(())
+    });
+    let expected = [
+        ("spec", true, false),
+        ("spec.n", true, false),
+        ("spec.free[q]", true, true),
+        ("spec.list[0]", false, false),
+        ("spec.list[1]", false, false),
+        ("spec.map[0]", false, false),
+        ("spec.map[1]", true, true),
+    ];
+    assert_eq!(asked, expected.map(|(path, old, same)| (path.to_owned(), old, same)));
+    let mut asked = Vec::new();
+    walk(schema, &new, None, &mut |_, call| {
+        asked.push((call.old.is_some(), call.unchanged));
+        if asked.len() < 2 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    assert_eq!(asked, [(false, false); 2]);
     assert_eq!(
-        asked,
-        [
-            ("spec", true, false),
-            ("spec.n", true, false),
-            ("spec.free[q]", true, true),
-            ("spec.list[0]", false, false),
-            ("spec.list[1]", false, false),
-            ("spec.map[0]", false, false),
-            ("spec.map[1]", true, true),
-        ]
-    );
-    let mut stopped = Recorder {
-        stop_after: Some(2),
-        ..Recorder::default()
-    };
-    let _ = create(&definition, version, &new, Some(&mut stopped));
-    assert_eq!(stopped.calls.len(), 2);
-    assert!(
-        stopped
-            .calls
-            .iter()
-            .all(|(_, _, _, old, unchanged)| old.is_none() && !unchanged)
-    );
-
-    let mut unasked = Recorder::default();
-    let errors = create(&definition, version, &kettle(json!({"n": "x"})), Some(&mut unasked));
-    assert!(unasked.calls.is_empty());
-    assert_eq!(
-        shown(errors)[1],
+        shown(create(&definition, version, &kettle(json!({"n": "x"}))))[1],
         "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
     );
+}
+
+#[test]
+fn rules_are_told_of() {
+    let definition = definition(json!({"spec": {"type": "object",
+        "x-kubernetes-validations": [
+            {"rule": "self.low <= self.high", "message": " low first "},
+            {"rule": "self.high < 10", "messageExpression": "'at most ' + string(9)", "reason": "FieldValueForbidden", "fieldPath": ".high"},
+            {"rule": "self.high >= oldSelf.high", "message": "only up"},
+            {"rule": "!oldSelf.hasValue() || self.low == oldSelf.value().low", "optionalOldSelf": true, "message": "low stays"},
+            {"rule": "self.gone == 1"},
+            {"rule": "self.either + 1 == 2"},
+        ],
+        "properties": {"low": {"type": "integer"}, "high": {"type": "integer"}, "gone": {"type": "integer"},
+            "either": {"x-kubernetes-int-or-string": true},
+            "names": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string", "x-kubernetes-validations": [{"rule": "self.startsWith('n')", "reason": "FieldValueDuplicate"}]}}}}}));
+    let version = &definition.versions[0];
+    let with = |low: i64, high: i64| kettle(json!({"low": low, "high": high, "gone": 1, "either": 1, "names": ["x"]}));
+    assert_eq!(
+        shown(create(&definition, version, &with(11, 10))),
+        [
+            "spec: Invalid value: \"object\": low first",
+            "spec.high: Forbidden: at most 9",
+            "spec.names[0]: Duplicate value: \"string\"",
+        ]
+    );
+    let mut bad = with(1, 2);
+    bad["spec"]["gone"].take();
+    bad["spec"]["either"] = json!("x");
+    bad["spec"].as_object_mut().unwrap().remove("gone");
+    assert_eq!(
+        shown(create(&definition, version, &bad))[..2],
+        [
+            "spec: Invalid value: \"object\": no such key: gone evaluating rule: self.gone == 1",
+            "spec: Invalid value: \"object\": 'no such overload': call arguments did not match a supported operator, function or macro signature for rule: self.either + 1 == 2",
+        ]
+    );
+    let found = update(&definition, version, &with(2, 3), &with(1, 5));
+    assert_eq!(
+        shown(found),
+        [
+            "spec: Invalid value: \"object\": only up",
+            "spec: Invalid value: \"object\": low stays",
+        ]
+    );
+    // What was wrong before is only warned of, as far as it has not changed.
+    let mut new = with(11, 10);
+    new["metadata"]["labels"] = json!({"a": "b"});
+    let found = update(&definition, version, &new, &with(11, 10));
+    assert_eq!(found.errors, []);
+    assert_eq!(
+        found.warnings,
+        [
+            "spec: Invalid value: \"object\": low first",
+            "spec.high: Forbidden: at most 9",
+            "spec.names[0]: Duplicate value: \"string\"",
+        ]
+    );
+}
+
+#[test]
+fn rules_cost() {
+    let expensive = "self.all(a, self.all(b, self.all(c, a + b + c != 'x')))";
+    let definition = definition(json!({"spec": {"type": "object", "properties": {
+        "l": {"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": [{"rule": expensive}, {"rule": "true"}]},
+        "m": {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": [{"rule": "self.all(a, self.all(b, a + b != 'x'))"}]}},
+    }}}));
+    let version = &definition.versions[0];
+    let list = |length: usize| -> Vec<String> { (0..length).map(|i| format!("n{i}")).collect() };
+    let found = shown(create(&definition, version, &kettle(json!({"l": list(100)}))));
+    assert_eq!(
+        found,
+        [format!(
+            "spec.l: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: {expensive}"
+        )]
+    );
+    let lists: Vec<Vec<String>> = (0..60).map(|_| list(200)).collect();
+    let found = shown(create(&definition, version, &kettle(json!({"m": lists}))));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with(
+        "Invalid value: \"array\": validation failed due to running out of cost budget, no further validation rules will be run"
+    ));
 }

@@ -7,8 +7,10 @@ mod pattern;
 mod prune;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use engenho_validation::get::{flag, items, text, texts};
+use engenho_validation::rules::Rules;
 use serde_json::Value;
 
 pub use defaults::apply as default;
@@ -72,11 +74,26 @@ pub struct Limits {
 /// The rules of one schema node (`x-kubernetes-validations`).
 #[derive(Debug, Clone)]
 pub struct RuleSet {
-    /// Number of the set within the version's schema, in document order; stable as long as the schema is.
-    pub id: usize,
-    /// The rules as the definition gives them: `rule`, `message`, `messageExpression`, `reason`, `fieldPath`,
-    /// `optionalOldSelf`.
-    pub rules: Vec<Value>,
+    /// The whole schema as JSON, and where in it the node is that says what `self` is.
+    root: Arc<Value>,
+    place: String,
+    /// Whether `self` is a whole object, so that `self.metadata.name` is known.
+    resource: bool,
+    rules: Vec<Value>,
+    compiled: OnceLock<Rules>,
+}
+
+impl RuleSet {
+    /// The rules, compiled when they are first needed.
+    pub(crate) fn compiled(&self) -> &Rules {
+        self.compiled
+            .get_or_init(|| Rules::compile(&self.rules, self.schema(), self.resource))
+    }
+
+    /// The schema node that says what `self` is: for rules within `allOf` the node around it.
+    pub(crate) fn schema(&self) -> &Value {
+        self.root.pointer(&self.place).unwrap_or(&Value::Null)
+    }
 }
 
 /// One node of a schema.
@@ -130,40 +147,16 @@ pub struct Schema {
     pub has_rules: bool,
 }
 
-/// Schemas of the root and of the nodes that have rules, for whoever compiles them.
-#[derive(Debug, Clone)]
-pub struct RuleNode {
-    /// The rules.
-    pub set: RuleSet,
-    /// The schema node that says what `self` is, as JSON: for rules within `allOf` the node around it.
-    pub schema: Value,
-    /// Whether `self` is a whole object, so that `self.metadata.name` is known.
-    pub resource: bool,
-}
-
 impl Schema {
     /// Compiles `openAPIV3Schema`. What is malformed is passed over: definitions are validated before.
     pub fn compile(schema: &Value) -> Schema {
-        let mut rules = Vec::new();
         let mut compiled = Compiler {
-            next: 0,
-            nodes: &mut rules,
+            whole: schema,
+            root: None,
         }
-        .node(schema, schema, true, 0);
+        .node(schema, &Site::root(schema), 0);
         defaults::prune_defaults(&mut compiled);
         compiled
-    }
-
-    /// The nodes that have rules, in the order of their ids.
-    pub fn rule_nodes(schema: &Value) -> Vec<RuleNode> {
-        let mut nodes = Vec::new();
-        Compiler {
-            next: 0,
-            nodes: &mut nodes,
-        }
-        .node(schema, schema, true, 0);
-        nodes.sort_by_key(|node| node.set.id);
-        nodes
     }
 
     /// Whether the value may be an integer or a string.
@@ -181,18 +174,55 @@ impl Schema {
     }
 }
 
+/// The schema that gives the type of a value, other than the one that is compiled within `allOf`.
+#[derive(Debug, Clone)]
+struct Site<'a> {
+    schema: &'a Value,
+    /// Where it is in the whole schema.
+    place: String,
+    /// Whether the value is a whole object.
+    resource: bool,
+}
+
+impl<'a> Site<'a> {
+    fn root(schema: &'a Value) -> Self {
+        Self {
+            schema,
+            place: String::new(),
+            resource: true,
+        }
+    }
+
+    /// The schema of what is below; none where the structural schema has none.
+    fn below(&self, keys: &[&str]) -> Option<Self> {
+        let mut schema = self.schema;
+        let mut place = self.place.clone();
+        for key in keys {
+            schema = schema.get(key)?;
+            place.push('/');
+            place.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        }
+        schema.is_object().then(|| Self {
+            schema,
+            place,
+            resource: flag(&schema["x-kubernetes-embedded-resource"]),
+        })
+    }
+}
+
 struct Compiler<'a> {
-    next: usize,
-    nodes: &'a mut Vec<RuleNode>,
+    whole: &'a Value,
+    /// The same as rules share it, made for the first.
+    root: Option<Arc<Value>>,
 }
 
 impl Compiler<'_> {
-    /// Compiles a node; `site` is the schema that gives the type of the value, other than `schema` within `allOf`.
-    fn node(&mut self, schema: &Value, site: &Value, resource: bool, depth: usize) -> Schema {
+    /// Compiles a node.
+    fn node(&mut self, schema: &Value, site: &Site<'_>, depth: usize) -> Schema {
         if depth > DEPTH_MAX || !schema.is_object() {
             return Schema::default();
         }
-        let rules = self.rules(schema, site, resource);
+        let rules = self.rules(schema, site);
         let int_or_string = flag(&schema["x-kubernetes-int-or-string"]);
         let types = match text(&schema["type"]) {
             _ if int_or_string => vec!["integer".to_owned(), "string".to_owned()],
@@ -202,7 +232,7 @@ impl Compiler<'_> {
         let mut list = |key: &str| -> Vec<Schema> {
             let inner = items(&schema[key]).iter();
             match key {
-                "allOf" => inner.map(|one| self.node(one, site, resource, depth + 1)).collect(),
+                "allOf" => inner.map(|one| self.node(one, site, depth + 1)).collect(),
                 // Rules are not looked at there.
                 _ => inner.map(|one| self.unruled(one, depth + 1)).collect(),
             }
@@ -211,25 +241,20 @@ impl Compiler<'_> {
         let not = schema.get("not").filter(|not| not.is_object());
         let not = not.map(|not| Box::new(self.unruled(not, depth + 1)));
         let items_schema = schema.get("items").filter(|items| items.is_object());
-        let items_schema = items_schema.map(|inner| {
-            let site = below(inner, site.get("items"));
-            Box::new(self.node(inner, site, flag(&site["x-kubernetes-embedded-resource"]), depth + 1))
-        });
+        let items_schema = items_schema.map(|inner| Box::new(self.below(inner, site.below(&["items"]), depth)));
         let additional = match schema.get("additionalProperties") {
             None | Some(Value::Null) => Additional::Unspecified,
             Some(Value::Bool(false)) => Additional::Forbidden,
             Some(inner @ Value::Object(_)) => {
-                let site = below(inner, site.get("additionalProperties"));
-                let embedded = flag(&site["x-kubernetes-embedded-resource"]);
-                Additional::Schema(Box::new(self.node(inner, site, embedded, depth + 1)))
+                let site = site.below(&["additionalProperties"]);
+                Additional::Schema(Box::new(self.below(inner, site, depth)))
             }
             Some(_) => Additional::Any,
         };
         let mut properties = BTreeMap::new();
         for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-            let site = below(inner, site["properties"].get(name));
-            let embedded = flag(&site["x-kubernetes-embedded-resource"]);
-            properties.insert(name.clone(), self.node(inner, site, embedded, depth + 1));
+            let site = site.below(&["properties", name]);
+            properties.insert(name.clone(), self.below(inner, site, depth));
         }
         let mut node = Schema {
             types,
@@ -272,39 +297,33 @@ impl Compiler<'_> {
         node
     }
 
-    fn unruled(&self, schema: &Value, depth: usize) -> Schema {
-        let mut ignored = Vec::new();
-        let mut node = Compiler {
-            next: 0,
-            nodes: &mut ignored,
+    fn below(&mut self, schema: &Value, site: Option<Site<'_>>, depth: usize) -> Schema {
+        match site {
+            Some(site) => self.node(schema, &site, depth + 1),
+            None => self.unruled(schema, depth + 1),
         }
-        .node(schema, schema, false, depth);
+    }
+
+    fn unruled(&mut self, schema: &Value, depth: usize) -> Schema {
+        let mut node = self.node(schema, &Site::root(schema), depth);
         forget_rules(&mut node);
         node
     }
 
-    fn rules(&mut self, schema: &Value, site: &Value, resource: bool) -> Option<RuleSet> {
+    fn rules(&mut self, schema: &Value, site: &Site<'_>) -> Option<RuleSet> {
         let rules = items(&schema["x-kubernetes-validations"]);
         if rules.is_empty() {
             return None;
         }
-        let set = RuleSet {
-            id: self.next,
+        let whole = self.whole;
+        Some(RuleSet {
+            root: self.root.get_or_insert_with(|| Arc::new(whole.clone())).clone(),
+            place: site.place.clone(),
+            resource: site.resource,
             rules: rules.to_vec(),
-        };
-        self.next += 1;
-        self.nodes.push(RuleNode {
-            set: set.clone(),
-            schema: site.clone(),
-            resource,
-        });
-        Some(set)
+            compiled: OnceLock::new(),
+        })
     }
-}
-
-/// The schema that gives the type of a field: that of the structural schema, if it has one.
-fn below<'a>(inner: &'a Value, site: Option<&'a Value>) -> &'a Value {
-    site.filter(|site| site.is_object()).unwrap_or(inner)
 }
 
 fn forget_rules(node: &mut Schema) {
@@ -348,21 +367,22 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn rules_are_numbered_in_document_order() {
+    fn rules_know_what_they_are_about() {
         let schema = json!({
             "type": "object",
             "x-kubernetes-validations": [{"rule": "a"}],
-            "allOf": [{"properties": {"n": {"x-kubernetes-validations": [{"rule": "b"}]}}}],
-            "properties": {"n": {"type": "integer", "x-kubernetes-validations": [{"rule": "c"}]}},
+            "allOf": [{"properties": {"n/m": {"x-kubernetes-validations": [{"rule": "b"}]}}}],
+            "anyOf": [{"properties": {"n/m": {"x-kubernetes-validations": [{"rule": "d"}]}}}],
+            "properties": {"n/m": {"type": "integer", "x-kubernetes-validations": [{"rule": "c"}]}},
         });
-        let nodes = Schema::rule_nodes(&schema);
-        let found: Vec<(usize, &str, &str)> = nodes
-            .iter()
-            .map(|n| (n.set.id, text(&n.set.rules[0]["rule"]), text(&n.schema["type"])))
-            .collect();
-        assert_eq!(found, [(0, "a", "object"), (1, "b", "integer"), (2, "c", "integer")]);
-        assert!(nodes[0].resource && !nodes[2].resource);
         let compiled = Schema::compile(&schema);
-        assert!(compiled.has_rules && compiled.properties["n"].rules.as_ref().is_some_and(|set| set.id == 2));
+        assert!(compiled.has_rules && !compiled.any_of[0].has_rules);
+        let rules = |of: &Schema| of.rules.clone().unwrap();
+        assert!(rules(&compiled).resource);
+        assert_eq!(rules(&compiled).schema(), &schema);
+        for inner in [&compiled.properties["n/m"], &compiled.all_of[0].properties["n/m"]] {
+            assert!(!rules(inner).resource);
+            assert_eq!(rules(inner).schema()["type"], "integer");
+        }
     }
 }

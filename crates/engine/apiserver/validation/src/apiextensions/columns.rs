@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::schema::field_path;
+use super::field_path;
 use crate::get::{given, items, text};
 use crate::shared::Errors;
 use crate::{FieldError, Path};
@@ -123,7 +123,7 @@ pub(super) fn selectable(fields: &Value, schema: &Value, path: &Path<'_>) -> Err
             errors.push(FieldError::required(field, ""));
             continue;
         }
-        let (found, steps) = match field_path(target, schema, false) {
+        let found = match field_path::find(target, schema, false) {
             Ok(found) => found,
             Err(fault) => {
                 let detail = format!("is an invalid path: {fault}");
@@ -131,15 +131,15 @@ pub(super) fn selectable(fields: &Value, schema: &Value, path: &Path<'_>) -> Err
                 continue;
             }
         };
-        if steps.first().is_some_and(|first| first == "metadata") {
+        if found.first == "metadata" {
             let detail = "must not point to fields in metadata";
             errors.push(FieldError::invalid(field, target, detail));
         }
-        if !["string", "boolean", "integer"].contains(&text(&found["type"])) {
+        if !["string", "boolean", "integer"].contains(&text(&found.schema["type"])) {
             let detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
             errors.push(FieldError::invalid(field, target, detail));
         }
-        if !seen.insert(steps) {
+        if !seen.insert(found.path) {
             errors.push(FieldError::duplicate(field, target));
         }
     }

@@ -1,9 +1,12 @@
 //! Defaults in schemas: they fulfil the schema, and have no fields that it does not know.
 
+use std::ops::ControlFlow;
+
+use engenho_cel::Budget;
 use serde_json::Value;
 
-use super::values;
 use super::walk::{self, DEPTH_MAX};
+use super::{default_rules, values};
 use crate::get::{entries, flag, given};
 use crate::shared::Errors;
 use crate::{FieldError, Path};
@@ -19,7 +22,7 @@ pub(super) fn validate(schema: &Value, pruned: bool, path: &Path<'_>) -> Errors 
         in_metadata: false,
         depth: 0,
     };
-    within(schema, place, pruned, path, &mut errors);
+    let _ = within(schema, place, pruned, path, &mut Budget::per_call(), &mut errors);
     errors
 }
 
@@ -31,9 +34,17 @@ struct Place {
     depth: usize,
 }
 
-fn within(schema: &Value, place: Place, pruned: bool, path: &Path<'_>, errors: &mut Errors) {
+/// Breaks when no further rules may be run.
+fn within(
+    schema: &Value,
+    place: Place,
+    pruned: bool,
+    path: &Path<'_>,
+    budget: &mut Budget,
+    errors: &mut Errors,
+) -> ControlFlow<()> {
     if !schema.is_object() || place.depth > DEPTH_MAX {
-        return;
+        return ControlFlow::Continue(());
     }
     let object = place.object || flag(&schema[EMBEDDED]);
     let in_metadata = place.in_metadata && !object;
@@ -50,7 +61,12 @@ fn within(schema: &Value, place: Place, pruned: bool, path: &Path<'_>, errors: &
         if found.is_empty() {
             values::validate(default, schema, "", &at, 0, &mut found);
         }
+        let mut flow = ControlFlow::Continue(());
+        if found.is_empty() {
+            flow = default_rules::validate(default, schema, object, &at, budget, &mut found);
+        }
         errors.extend(found);
+        flow?;
     }
     // Defaults are forbidden in what additional properties are like.
     let below = Place {
@@ -58,7 +74,7 @@ fn within(schema: &Value, place: Place, pruned: bool, path: &Path<'_>, errors: &
         in_metadata,
         depth: place.depth + 1,
     };
-    within(&schema["items"], below, pruned, &path.child("items"), errors);
+    within(&schema["items"], below, pruned, &path.child("items"), budget, errors)?;
     let properties = path.child("properties");
     for (name, property) in entries(&schema["properties"]) {
         let of_object = object && matches!(name, "metadata" | "apiVersion" | "kind");
@@ -66,8 +82,9 @@ fn within(schema: &Value, place: Place, pruned: bool, path: &Path<'_>, errors: &
             in_metadata: in_metadata || of_object,
             ..below
         };
-        within(property, below, pruned, &properties.key(name), errors);
+        within(property, below, pruned, &properties.key(name), budget, errors)?;
     }
+    ControlFlow::Continue(())
 }
 
 /// Whether a value has fields that its schema does not know; with no schema, any field is one.

@@ -154,7 +154,7 @@ pub(super) const SCHEMA_FIELDS: [(&str, &str, Shape); 43] = [
     ("XListType", "x-kubernetes-list-type", Shape::Same),
     ("XMapType", "x-kubernetes-map-type", Shape::Same),
 ];
-const RULE: Shape = Shape::Struct(&[
+pub(super) const RULE: Shape = Shape::Struct(&[
     ("Rule", "rule", Shape::Text),
     ("Message", "message", Shape::Text),
     ("MessageExpression", "messageExpression", Shape::Text),

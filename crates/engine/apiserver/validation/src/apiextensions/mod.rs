@@ -1,7 +1,10 @@
-//! CustomResourceDefinition. Whether rules in CEL compile is not looked at here.
+//! CustomResourceDefinition.
 
 mod columns;
+mod default_rules;
 mod defaults;
+mod expressions;
+pub(crate) mod field_path;
 mod internal;
 mod names;
 mod pattern;
@@ -52,7 +55,7 @@ pub(crate) fn create(object: &Value) -> Errors {
         let detail = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid("metadata.name", name, detail));
     }
-    errors.extend(spec::validate(spec, ALL));
+    errors.extend(spec::validate(spec, None, ALL));
     errors.extend(stored_versions(spec, with_storage_version(spec, &Value::Null)));
     errors.extend(approval(object, None));
     errors.extend(preserves(spec, None));
@@ -62,7 +65,7 @@ pub(crate) fn create(object: &Value) -> Errors {
 /// What is wrong with a CustomResourceDefinition that replaces another.
 pub(crate) fn update(new: &Value, old: &Value) -> Errors {
     let (spec, before) = (&new["spec"], &old["spec"]);
-    let mut errors = spec::validate(spec, asked(before));
+    let mut errors = spec::validate(spec, Some(before), asked(before));
     let path = Path::Root.child("spec");
     let names = path.child("names");
     if condition_is_true(old, "Established") {

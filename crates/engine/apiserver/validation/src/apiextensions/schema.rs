@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::expressions::{Expressions, Seen};
 use super::internal::{SCHEMA_FIELDS, schema_text};
 use super::walk::DEPTH_MAX;
-use super::{Asked, defaults, structural};
+use super::{Asked, defaults, field_path, structural};
 use crate::get::{entries, flag, given, is_empty, items, optional_text, text, texts};
 use crate::shared::{Errors, is_false};
 use crate::{FieldError, Path};
@@ -57,17 +58,34 @@ pub(super) struct Rules {
 
 /// Where in a schema one is.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct Place<'a> {
     root: bool,
     /// Whether the schema is of what all objects have: `metadata`, `kind`, `apiVersion`.
     in_metadata: bool,
     /// Why there may be no default, if there may be none.
     no_defaults: Option<&'static str>,
+    /// The nearest place from the root whose old values cannot be told from each other.
+    uncorrelatable: Option<&'a str>,
+    /// What expressions see here; nothing within conditions.
+    seen: Option<&'a Seen>,
     depth: usize,
 }
 
-/// What is wrong with the schema of a version, or of all.
-pub(super) fn validation(validation: &Value, with_status: bool, rules: Rules, path: &Path<'_>) -> Errors {
+/// A walk over a schema.
+struct Walk<'e> {
+    asked: Asked,
+    errors: &'e mut Errors,
+    expressions: Expressions,
+}
+
+/// What is wrong with the schema of a version, or of all. `unchanged` if it is that of the old definition.
+pub(super) fn validation(
+    validation: &Value,
+    with_status: bool,
+    unchanged: bool,
+    rules: Rules,
+    path: &Path<'_>,
+) -> Errors {
     let schema = &validation["openAPIV3Schema"];
     if !schema.is_object() {
         return Errors::new();
@@ -84,21 +102,33 @@ pub(super) fn validation(validation: &Value, with_status: bool, rules: Rules, pa
         ));
     }
     let mut unreadable = None;
+    let mut seen = None;
     if rules.structural {
         unreadable = structural::unreadable(schema, 0);
         if unreadable.is_none() {
-            let found = structural::validate(schema, &at);
+            let mut found = structural::validate(schema, &at);
             if found.is_empty() {
-                errors.extend(defaults::validate(schema, rules.asked.pruned_defaults, &at));
+                found = defaults::validate(schema, rules.asked.pruned_defaults, &at);
+            }
+            if found.is_empty() {
+                seen = Some(Seen::root(schema));
             }
             errors.extend(found);
         }
     }
     let place = Place {
         root: true,
+        seen: seen.as_ref(),
         ..Place::default()
     };
-    open_api(schema, place, rules.asked, &at, &mut errors);
+    let mut walk = Walk {
+        asked: rules.asked,
+        errors: &mut errors,
+        expressions: Expressions::new(unchanged),
+    };
+    open_api(schema, place, &at, &mut walk);
+    let expressions = walk.expressions;
+    errors.extend(expressions.into_errors(&at));
     if let Some(fault) = unreadable
         && errors.is_empty()
     {
@@ -151,17 +181,20 @@ fn beside_status(schema: &Value, path: &Path<'_>) -> Errors {
 }
 
 /// Upstream's checks of a schema, its own before those of the schemas within, save for those of extensions.
-fn open_api(schema: &Value, place: Place, asked: Asked, path: &Path<'_>, errors: &mut Errors) {
+fn open_api(schema: &Value, place: Place<'_>, path: &Path<'_>, walk: &mut Walk<'_>) {
     if !schema.is_object() || place.depth > DEPTH_MAX {
         return;
     }
-    unsupported(schema, place, asked, path, errors);
+    let before = walk.errors.len();
+    unsupported(schema, place, walk.asked, path, walk.errors);
     if flag(&schema["uniqueItems"]) {
         let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.push(FieldError::forbidden(path.child("uniqueItems"), detail));
+        walk.errors
+            .push(FieldError::forbidden(path.child("uniqueItems"), detail));
     }
     let below = Place {
         root: false,
+        seen: None,
         depth: place.depth + 1,
         ..place
     };
@@ -170,17 +203,59 @@ fn open_api(schema: &Value, place: Place, asked: Asked, path: &Path<'_>, errors:
         let at = path.child("additionalProperties");
         if !is_empty(&schema["properties"]) && *additional != Value::Bool(true) {
             let detail = "additionalProperties and properties are mutual exclusive";
-            errors.push(FieldError::forbidden(at, detail));
+            walk.errors.push(FieldError::forbidden(at, detail));
         }
-        let mut below = below;
+        let seen = place.seen.map(|seen| seen.element(schema, additional));
+        let mut below = Place {
+            seen: seen.as_ref(),
+            ..below
+        };
         if place.in_metadata {
             below.no_defaults = Some("inside additionalProperties applying to object metadata");
         }
-        open_api(additional, below, asked, &at, errors);
+        open_api(additional, below, &at, walk);
     }
-    let properties = path.child("properties");
+    properties(schema, place, below, path, walk);
+    open_api(&schema["not"], below, &path.child("not"), walk);
+    for key in ["allOf", "oneOf", "anyOf"] {
+        let at = path.child(key);
+        for (i, one) in items(&schema[key]).iter().enumerate() {
+            open_api(one, below, &at.index(i), walk);
+        }
+    }
+    for (name, one) in entries(&schema["definitions"]) {
+        open_api(one, below, &path.child("definitions").key(name), walk);
+    }
+    let here = path.to_string();
+    let mut item = below;
+    if text(&schema["x-kubernetes-list-type"]) != "map" {
+        item.uncorrelatable = place.uncorrelatable.or(Some(&here));
+    }
+    let at = path.child("items");
+    let seen = place.seen.map(|seen| seen.element(schema, &schema["items"]));
+    item.seen = seen.as_ref();
+    open_api(&schema["items"], item, &at, walk);
+    for (i, one) in items(&schema["items"]).iter().enumerate() {
+        open_api(one, item, &at.index(i), walk);
+    }
+    for (name, one) in entries(&schema["dependencies"]) {
+        open_api(one, below, &path.child("dependencies").key(name), walk);
+    }
+    extensions(schema, walk.asked, path, walk.errors);
+    // Expressions are looked at if all that they could see is in order.
+    if let Some(seen) = place.seen.filter(|_| walk.errors.len() == before) {
+        walk.expressions.check(schema, seen, place.uncorrelatable, path);
+    }
+}
+
+fn properties(schema: &Value, place: Place<'_>, below: Place<'_>, path: &Path<'_>, walk: &mut Walk<'_>) {
+    let at = path.child("properties");
     for (name, property) in entries(&schema["properties"]) {
-        let mut below = below;
+        let seen = place.seen.map(|seen| seen.property(schema, property, name));
+        let mut below = Place {
+            seen: seen.as_ref(),
+            ..below
+        };
         if place.root || flag(&schema["x-kubernetes-embedded-resource"]) {
             let reason = match name {
                 "metadata" => Some("in top-level metadata"),
@@ -193,30 +268,11 @@ fn open_api(schema: &Value, place: Place, asked: Asked, path: &Path<'_>, errors:
                 below.no_defaults = reason.or(below.no_defaults);
             }
         }
-        open_api(property, below, asked, &properties.key(name), errors);
+        open_api(property, below, &at.key(name), walk);
     }
-    open_api(&schema["not"], below, asked, &path.child("not"), errors);
-    for key in ["allOf", "oneOf", "anyOf"] {
-        let at = path.child(key);
-        for (i, one) in items(&schema[key]).iter().enumerate() {
-            open_api(one, below, asked, &at.index(i), errors);
-        }
-    }
-    for (name, one) in entries(&schema["definitions"]) {
-        open_api(one, below, asked, &path.child("definitions").key(name), errors);
-    }
-    let at = path.child("items");
-    open_api(&schema["items"], below, asked, &at, errors);
-    for (i, one) in items(&schema["items"]).iter().enumerate() {
-        open_api(one, below, asked, &at.index(i), errors);
-    }
-    for (name, one) in entries(&schema["dependencies"]) {
-        open_api(one, below, asked, &path.child("dependencies").key(name), errors);
-    }
-    extensions(schema, asked, path, errors);
 }
 
-fn unsupported(schema: &Value, place: Place, asked: Asked, path: &Path<'_>, errors: &mut Errors) {
+fn unsupported(schema: &Value, place: Place<'_>, asked: Asked, path: &Path<'_>, errors: &mut Errors) {
     let kind = text(&schema["type"]);
     if asked.known_types && has_unknown_type(schema) {
         errors.push(FieldError::not_supported(path.child("type"), kind, &TYPES));
@@ -471,53 +527,11 @@ fn expression(rule: &Value, schema: &Value, path: &Path<'_>) -> Errors {
         if breaks(target) {
             wrong("must not contain line breaks");
         }
-        if field_path(target, schema, true).is_err() {
+        if field_path::find(target, schema, true).is_err() {
             wrong("must be a valid path");
         }
     }
     errors
-}
-
-/// The schema that a path leads to, and the path's steps; upstream's text if it leads nowhere.
-pub(super) fn field_path<'a>(
-    path: &str,
-    schema: &'a Value,
-    with_brackets: bool,
-) -> Result<(&'a Value, Vec<String>), String> {
-    let end = || "unexpected end of JSON path".to_owned();
-    let (mut schema, mut steps, mut rest) = (schema, Vec::new(), path);
-    while let Some(first) = rest.chars().next() {
-        let name;
-        if first == '.' {
-            rest = &rest[1..];
-            let length = rest.find(['.', '[', ']']).unwrap_or(rest.len());
-            if rest.is_empty() {
-                return Err(end());
-            }
-            (name, rest) = rest.split_at(length.max(1).min(rest.len()));
-        } else if first == '[' {
-            if !with_brackets {
-                return Err("array notation is not allowed".to_owned());
-            }
-            let quoted = rest[1..].strip_prefix('\'').ok_or_else(end)?;
-            let length = quoted.find('\'').ok_or_else(end)?;
-            name = &quoted[..length];
-            rest = quoted[length + 1..].strip_prefix(']').ok_or_else(end)?;
-        } else {
-            let length = rest.find(['.', '[', ']']).unwrap_or(rest.len()).max(1);
-            let token = rest.get(..length).unwrap_or(rest);
-            return Err(format!("expected [ or . but got: {token}"));
-        }
-        let properties = &schema["properties"];
-        schema = if !is_empty(properties) {
-            properties.get(name)
-        } else {
-            Some(&schema["additionalProperties"]).filter(|schema| schema.is_object())
-        }
-        .ok_or_else(|| "does not refer to a valid field".to_owned())?;
-        steps.push(name.to_owned());
-    }
-    Ok((schema, steps))
 }
 
 /// Whether a schema has a type that OpenAPI does not know.
@@ -555,13 +569,12 @@ mod tests {
 
     fn found(schema: Value) -> Vec<String> {
         let mut errors = Errors::new();
-        open_api(
-            &schema,
-            Place::default(),
-            super::super::ALL,
-            &Path::Root.child("s"),
-            &mut errors,
-        );
+        let mut walk = Walk {
+            asked: super::super::ALL,
+            errors: &mut errors,
+            expressions: Expressions::default(),
+        };
+        open_api(&schema, Place::default(), &Path::Root.child("s"), &mut walk);
         errors.into_iter().map(|e| e.field).collect()
     }
 
@@ -597,15 +610,6 @@ mod tests {
             .len(),
             3
         );
-    }
-
-    #[test]
-    fn paths_lead_to_schemas() {
-        let schema = json!({"properties": {"a": {"additionalProperties": {"type": "string"}}}});
-        assert_eq!(field_path(".a['b']", &schema, true).unwrap().1, ["a", "b"]);
-        for bad in ["a", ".", ".b", ".a[b]", ".a['b'", "[", "é"] {
-            assert!(field_path(bad, &schema, true).is_err(), "{bad}");
-        }
     }
 
     #[test]

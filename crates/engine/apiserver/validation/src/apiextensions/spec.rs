@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::internal::Spec;
 use super::{Asked, columns, names, schema};
-use crate::get::{flag, given, items, optional_text, text, texts};
+use crate::get::{flag, given, items, optional_text, same, text, texts};
 use crate::labels::check;
 use crate::names::{dns_1035_label, dns_subdomain};
 use crate::shared::{Errors, webhook_client};
@@ -15,8 +15,8 @@ use crate::{FieldError, Path};
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const WARNING_BYTES_MAX: usize = 256;
 
-/// What is wrong with a spec.
-pub(super) fn validate(spec: &Value, asked: Asked) -> Errors {
+/// What is wrong with a spec. `before` is that of the definition that it replaces.
+pub(super) fn validate(spec: &Value, before: Option<&Value>, asked: Asked) -> Errors {
     let path = Path::Root.child("spec");
     let internal = Spec::of(spec);
     let validation = internal.shared("validation");
@@ -60,7 +60,9 @@ pub(super) fn validate(spec: &Value, asked: Asked) -> Errors {
         asked,
         structural: !preserves || has_defaults || has_extensions,
     };
-    errors.extend(versions(&internal, rules, &versions_path));
+    let unchanged =
+        |version: &str| before.is_some_and(|before| same(schema_of(spec, version), schema_of(before, version)));
+    errors.extend(versions(&internal, &unchanged, rules, &versions_path));
     if let Some(version) = internal.versions.first().map(|version| text(&version["name"])) {
         let wrong = dns_1035_label(version);
         if !version.is_empty() && !wrong.is_empty() {
@@ -80,6 +82,10 @@ pub(super) fn validate(spec: &Value, asked: Asked) -> Errors {
     errors.extend(schema::validation(
         validation,
         with_status,
+        internal
+            .versions
+            .first()
+            .is_some_and(|version| unchanged(text(&version["name"]))),
         rules,
         &path.child("validation"),
     ));
@@ -125,7 +131,15 @@ fn group(group: &str, path: &Path<'_>) -> Errors {
     }
 }
 
-fn versions(spec: &Spec, rules: schema::Rules, path: &Path<'_>) -> Errors {
+/// The schema of the version of that name.
+fn schema_of<'a>(spec: &'a Value, version: &str) -> &'a Value {
+    let found = items(&spec["versions"])
+        .iter()
+        .find(|one| text(&one["name"]) == version);
+    found.map_or(&Value::Null, |version| &version["schema"])
+}
+
+fn versions(spec: &Spec, unchanged: &dyn Fn(&str) -> bool, rules: schema::Rules, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let mut seen = BTreeSet::new();
     let (mut storages, mut unique) = (0, true);
@@ -148,6 +162,7 @@ fn versions(spec: &Spec, rules: schema::Rules, path: &Path<'_>) -> Errors {
         errors.extend(schema::validation(
             &version["schema"],
             with_status,
+            unchanged(name),
             rules,
             &at.child("schema"),
         ));

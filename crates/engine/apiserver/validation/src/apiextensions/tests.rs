@@ -145,3 +145,138 @@ fn deep_schemas_are_no_danger() {
     let object = definition(schema);
     let _ = (create(&object).len(), update(&object, &object).len());
 }
+
+/// A rule as errors print it.
+fn printed(rule: &str, rest: &str) -> String {
+    let rule = crate::html_safe(&Value::from(rule).to_string());
+    let given = format!(
+        r#"{{"Rule":{rule},"Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}}"#
+    );
+    format!("Invalid value: {given}: {rest}")
+}
+
+#[test]
+fn rules_compile() {
+    let with = |rules: Value| {
+        let integer = json!({"type": "integer"});
+        messages(&definition(json!({"type": "object", "properties": {"spec": {
+            "type": "object", "x-kubernetes-validations": rules,
+            "properties": {"n": integer, "l": {"type": "array", "maxItems": 3, "items": integer}},
+        }}})))
+    };
+    let at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations";
+    assert!(with(json!([{"rule": "self.n > 1"}, {"rule": "self.l.all(x, x > self.n)", "messageExpression": "self.n > 0 ? 'n is large' : 'n is small'"}])).is_empty());
+    assert_eq!(
+        with(json!([{"rule": "true"}, {"rule": "self.m < 1"}])),
+        [format!(
+            "{at}[1].rule: {}",
+            printed(
+                "self.m < 1",
+                "compilation failed: ERROR: <input>:1:5: undefined field 'm'\n | self.m < 1\n | ....^"
+            )
+        )]
+    );
+    assert_eq!(
+        with(json!([{"rule": "self.n"}])),
+        [format!(
+            "{at}[0].rule: {}",
+            printed("self.n", "cel expression must evaluate to a bool")
+        )]
+    );
+    let found =
+        with(json!([{"rule": "true", "messageExpression": "self.n"}, {"rule": "true", "messageExpression": "x"}]));
+    assert!(found[0].starts_with(&format!(
+        "{at}[0].messageExpression: Invalid value: {{\"Rule\":\"true\""
+    )));
+    assert!(found[0].ends_with(": messageExpression must evaluate to a string"));
+    assert!(
+        found[1].contains(": messageExpression compilation failed: ERROR: <input>:1:1: undeclared reference to 'x'")
+    );
+    assert_eq!(
+        with(json!([{"rule": "true", "optionalOldSelf": true}])),
+        [format!(
+            "{at}[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"
+        )]
+    );
+    // What cannot be told from other old values has none.
+    let items = json!({"type": "object", "properties": {"l": {"type": "array", "maxItems": 2, "items":
+        {"type": "string", "maxLength": 5, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}}});
+    let at = "spec.validation.openAPIV3Schema.properties[l]";
+    assert_eq!(
+        messages(&definition(items)),
+        [format!(
+            "{at}.items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within {at}"
+        )]
+    );
+}
+
+#[test]
+fn rules_are_not_looked_at_in_a_faulty_schema() {
+    let object = definition(
+        json!({"type": "object", "x-kubernetes-validations": [{"rule": "nonsense("}],
+        "properties": {"a": {"type": "string", "uniqueItems": true}}}),
+    );
+    assert_eq!(
+        messages(&object),
+        [
+            "spec.validation.openAPIV3Schema.properties[a].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        ]
+    );
+}
+
+#[test]
+fn rules_must_not_cost_too_much() {
+    const HINT: &str = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+    let quadratic = json!({"type": "array", "items": {"type": "string"},
+        "x-kubernetes-validations": [{"rule": "self.all(a, self.all(b, a + b != 'x'))"}]});
+    let expensive = definition(json!({"type": "object", "properties": {"l": quadratic}}));
+    let at = "spec.validation.openAPIV3Schema";
+    let rule = format!("{at}.properties[l].x-kubernetes-validations[0].rule");
+    assert_eq!(
+        messages(&expensive),
+        [
+            format!("{rule}: Forbidden: estimated rule cost exceeds budget by factor of more than 100x {HINT}"),
+            format!(
+                "{rule}: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+            ),
+            format!(
+                "{at}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x {HINT}"
+            ),
+        ]
+    );
+    // One expression of a schema that stays as it is may cost what it did.
+    let linear = definition(
+        json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "string"},
+        "x-kubernetes-validations": [{"rule": "self.all(a, a + a + a != 'x')"}]}}}),
+    );
+    assert!(messages(&linear)[0].contains("estimated rule cost exceeds budget by factor of"));
+    let renewed: Vec<String> = update(&linear, &linear).into_iter().map(|e| e.message).collect();
+    assert!(
+        renewed
+            .iter()
+            .all(|message| !message.contains("estimated rule cost exceeds")),
+        "{renewed:?}"
+    );
+}
+
+#[test]
+fn defaults_hold_to_rules() {
+    let with = |default: Value, rule: Value| {
+        messages(&with_property(
+            json!({"type": "object", "default": default, "x-kubernetes-validations": [rule],
+            "properties": {"n": {"type": "integer"}}}),
+        ))
+    };
+    let positive = json!({"rule": "self.n > 0", "message": "positive"});
+    assert!(with(json!({"n": 1}), positive.clone()).is_empty());
+    let at = "spec.validation.openAPIV3Schema.properties[a].default";
+    assert_eq!(
+        with(json!({"n": 0}), positive),
+        [format!("{at}: Invalid value: \"object\": positive")]
+    );
+    let appears = json!({"rule": "oldSelf.hasValue()", "optionalOldSelf": true, "message": "was there"});
+    assert_eq!(
+        with(json!({"n": 0}), appears),
+        [format!("{at}: Invalid value: \"object\": was there")]
+    );
+}
