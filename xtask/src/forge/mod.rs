@@ -5,12 +5,13 @@
 
 mod boot;
 mod columns;
+mod go_types;
 mod kinds;
 mod schemas;
 mod source;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -22,13 +23,23 @@ pub struct Args {
     /// Folder with the reference data (openapi/, discovery/, tables/, boot/).
     #[arg(long)]
     from: Option<PathBuf>,
+    /// Folder with sources of the API's Go types (api/, apimachinery/, kube-aggregator/, apiextensions-apiserver/ of one
+    /// release): makes the table of encodings, and nothing else.
+    #[arg(long, conflicts_with = "from")]
+    go_types: Option<PathBuf>,
     /// Write nothing; fail if a table in the tree differs from what would be written.
     #[arg(long)]
     check: bool,
 }
 
-/// Writes or checks every table.
+/// What makes the lines of a table.
+type Make = fn(&mut Source) -> anyhow::Result<String>;
+
+/// Writes or checks every table that can be made of what there is.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(from) = &args.go_types {
+        return tables(from, &[("zeros.txt", go_types::table)], args.check);
+    }
     let default = crate::workspace().join("../shared/k8s-1.34");
     let from = args.from.unwrap_or(default);
     if !from.is_dir() {
@@ -41,16 +52,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             from.display()
         );
     }
-    let data = crate::workspace().join("crates/engine/catalog/data");
-    let tables: [(&str, fn(&mut Source) -> anyhow::Result<String>); 4] = [
+    let made: [(&str, Make); 4] = [
         ("kinds.txt", kinds::table),
         ("schemas.txt", schemas::table),
         ("columns.txt", columns::table),
         ("boot.txt", boot::table),
     ];
+    tables(&from, &made, args.check)
+}
+
+fn tables(from: &Path, made: &[(&str, Make)], check: bool) -> anyhow::Result<()> {
+    let data = crate::workspace().join("crates/engine/catalog/data");
     let mut stale = Vec::new();
-    for (file, make) in tables {
-        let mut source = Source::new(&from);
+    for (file, make) in made {
+        let mut source = Source::new(from);
         let body = make(&mut source).with_context(|| format!("making {file}"))?;
         let table = format!(
             "# Kubernetes 1.34, facts only. Written by `cargo xtask forge`: edit the generator, not this file.\n\
@@ -62,9 +77,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let current = fs::read_to_string(&path).unwrap_or_default();
         if current == table {
             println!("forge: {file} is current ({} KiB)", table.len().div_ceil(1024));
-        } else if args.check {
+        } else if check {
             println!("forge: {file} differs: {}", first_difference(&current, &table));
-            stale.push(file);
+            stale.push(*file);
         } else {
             fs::write(&path, &table).with_context(|| format!("writing {}", path.display()))?;
             println!("forge: wrote {file} ({} KiB)", table.len().div_ceil(1024));

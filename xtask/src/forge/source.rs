@@ -47,6 +47,24 @@ impl Source {
         Ok(names)
     }
 
+    /// Reads one text, named by its path below the folder.
+    pub fn text(&mut self, path: &str) -> anyhow::Result<String> {
+        let text = fs::read_to_string(self.root.join(path)).with_context(|| format!("reading {path}"))?;
+        self.read.insert(path.to_owned(), blake3::hash(text.as_bytes()));
+        Ok(text)
+    }
+
+    /// Names of the files in a folder that end in `suffix`, sorted.
+    pub fn files(&self, folder: &str, suffix: &str) -> anyhow::Result<Vec<String>> {
+        let path = self.root.join(folder);
+        let entries = fs::read_dir(&path).with_context(|| format!("listing {}", path.display()))?;
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<anyhow::Result<Vec<_>>>()?;
+        names.retain(|name| name.ends_with(suffix));
+        names.sort();
+        Ok(names)
+    }
+
     /// How many files were read.
     pub fn count(&self) -> usize {
         self.read.len()

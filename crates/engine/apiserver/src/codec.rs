@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
 use engenho_crd::{Definition, Version};
-use engenho_patch::{decode, prune, typecheck};
+use engenho_patch::{decode, prune, round_trip, typecheck};
 use engenho_protobuf::DecodeError;
 use http::HeaderMap;
 use serde_json::Value;
@@ -153,7 +153,10 @@ pub fn decode_object(
         FieldValidation::Warn => warnings.extend(complaints),
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
-    drop_nulls(&mut value);
+    match &schema {
+        Some(schema) => round_trip::decoded(&mut value, schema),
+        None => drop_nulls(&mut value),
+    }
     Ok(value)
 }
 

@@ -26,7 +26,6 @@ mod leases;
 mod metrics;
 mod negotiate;
 mod nonresource;
-mod normalise;
 pub mod object;
 mod options;
 mod pipeline;

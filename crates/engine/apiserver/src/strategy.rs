@@ -5,11 +5,10 @@ mod pods;
 pub mod signing;
 
 use engenho_catalog::Resource;
-use engenho_patch::defaults;
+use engenho_patch::{defaults, round_trip};
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, Generation, kind_of};
-use crate::normalise;
 use crate::object;
 use crate::times;
 
@@ -29,14 +28,18 @@ pub fn has_status(resource: &Resource) -> bool {
 
 /// Drops what means nothing, and fills in what has a default.
 pub fn default(resource: &Resource, object: &mut Value) {
-    if let Some(schema) = resource.schema() {
-        if !kinds::is_custom(resource) {
-            normalise::drop_empties(object, &schema);
-        }
-        defaults::apply(object, &schema);
+    let schema = resource.schema();
+    let typed = schema.filter(|_| !kinds::is_custom(resource));
+    if let Some(schema) = &typed {
+        round_trip::decoded(object, schema);
     }
-    normalise::drop_empty_metadata(object);
+    if let Some(schema) = &schema {
+        defaults::apply(object, schema);
+    }
     engenho_defaults::apply(&resource.group, &resource.version, &resource.plural, object);
+    if let Some(schema) = &typed {
+        round_trip::encoded(object, schema);
+    }
     // The server's own structures are never empty on the wire where they mean nothing.
     if let Some(map) = object.as_object_mut()
         && resource.subresource("status").is_none()
@@ -46,6 +49,18 @@ pub fn default(resource: &Resource, object: &mut Value) {
     {
         map.remove("status");
     }
+}
+
+/// Gives an object, whose fields are booked, the form in which it is stored and shown. All but two groups are stored
+/// in a form in which an empty list is none.
+pub fn finish(resource: &Resource, object: &mut Value) {
+    if let Some(schema) = resource.schema().filter(|_| !kinds::is_custom(resource)) {
+        round_trip::encoded(object, &schema);
+        if !matches!(&*resource.group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
+            round_trip::stored(object, &schema);
+        }
+    }
+    engenho_defaults::finish(&resource.group, &resource.plural, object);
 }
 
 /// Prepares a new object: the client's status goes, the server's own initial state comes.

@@ -122,6 +122,7 @@ async fn attempt(
     let resource = &context.resource;
     let old = served(context, &current.bytes)?;
     let mut new = make(Some(&old))?;
+    strategy::finish(&context.resource, &mut new);
     check_identity(context, plan, &new, &old)?;
     check_revision(context, plan, &new, current.revision)?;
     carry_over(&mut new, &old);
@@ -180,7 +181,7 @@ async fn attempt(
     if admitted {
         along.and(admission.validate(&new, Some(&old))?);
     }
-    engenho_defaults::finish(group, plural, &mut new);
+    strategy::finish(resource, &mut new);
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
     engenho_patch::managed::ignore_timestamps(&old, &mut new);
     if new == old {

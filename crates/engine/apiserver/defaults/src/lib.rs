@@ -15,7 +15,6 @@ mod fields;
 mod flow;
 mod image;
 mod networking;
-mod nulls;
 mod pod;
 mod rbac;
 mod resources;
@@ -37,14 +36,12 @@ pub fn apply(group: &str, version: &str, plural: &str, object: &mut Value) {
     if let Some(rules) = rules(group, version, plural) {
         rules(map);
     }
-    nulls::apply(group, version, plural, map);
 }
 
-/// Completes an object for the wire, when its fields have been booked to their managers: fields that are always
-/// written are null where nothing is known.
+/// Completes an object whose fields have been booked to their managers: what this adds is nobody's.
 pub fn finish(group: &str, plural: &str, object: &mut Value) {
-    if let Value::Object(map) = object {
-        nulls::finish(group, plural, map);
+    if let (Value::Object(map), ("", "persistentvolumeclaims")) = (object, (group, plural)) {
+        storage::data_sources(map);
     }
 }
 
@@ -57,7 +54,7 @@ fn rules(group: &str, version: &str, plural: &str) -> Option<fn(&mut Fields)> {
         ("", "v1", "services") => service::service,
         ("", "v1", "endpoints") => service::endpoints,
         ("", "v1", "persistentvolumes") => storage::persistent_volume,
-        ("", "v1", "persistentvolumeclaims") => storage::persistent_volume_claim,
+        ("", "v1", "persistentvolumeclaims") => storage::claim,
         ("", "v1", "namespaces") => core::namespace,
         ("", "v1", "nodes") => core::node,
         ("", "v1", "limitranges") => core::limit_range,

@@ -21,18 +21,6 @@ pub fn persistent_volume(volume: &mut Fields) {
 fn volume_sources(spec: &mut Fields) {
     resources::round(spec, &["capacity"]);
     volumes::shared_sources(spec);
-    // No namespace is written out, rather than left out.
-    if let Some(file) = object(spec, "azureFile") {
-        set_if_missing(file, "secretNamespace", Value::Null);
-    }
-}
-
-/// A PersistentVolumeClaim.
-pub fn persistent_volume_claim(claim: &mut Fields) {
-    self::claim(claim);
-    if let Some(spec) = object(claim, "spec") {
-        data_sources(spec);
-    }
 }
 
 /// A claim, or the template of one.
@@ -46,8 +34,10 @@ pub fn claim(claim: &mut Fields) {
     }
 }
 
-/// Two fields say where the content comes from, the newer one also from another namespace. Where both can, both do.
-fn data_sources(spec: &mut Fields) {
+/// Two fields of a claim say where its content comes from, the newer one also from another namespace. Where both can,
+/// both do.
+pub fn data_sources(claim: &mut Fields) {
+    let Some(spec) = object(claim, "spec") else { return };
     const FIELDS: [&str; 3] = ["apiGroup", "kind", "name"];
     let copied = |source: &Fields| -> Fields {
         let named = FIELDS.iter().filter_map(|field| source.get_key_value(*field));
@@ -123,15 +113,6 @@ mod tests {
             "status": {"phase": "Pending"},
         });
         assert_eq!(object, expected);
-        let object = applied(
-            "",
-            "persistentvolumes",
-            json!({"spec": {"azureFile": {"shareName": "s"}}}),
-        );
-        assert_eq!(
-            object["spec"]["azureFile"],
-            json!({"shareName": "s", "secretNamespace": null})
-        );
     }
 
     #[test]
@@ -145,20 +126,20 @@ mod tests {
 
     #[test]
     fn both_sources_of_a_claim_agree() {
+        let finished = |mut object: Value| {
+            crate::finish("", "persistentvolumeclaims", &mut object);
+            object
+        };
         let source = json!({"apiGroup": "g", "kind": "K", "name": "n"});
         for field in ["dataSource", "dataSourceRef"] {
-            let object = applied("", "persistentvolumeclaims", json!({"spec": {field: source}}));
+            let object = finished(json!({"spec": {field: source}}));
             assert_eq!(
                 (&object["spec"]["dataSource"], &object["spec"]["dataSourceRef"]),
                 (&source, &source)
             );
         }
         let elsewhere = json!({"kind": "K", "name": "n", "namespace": "other"});
-        let object = applied(
-            "",
-            "persistentvolumeclaims",
-            json!({"spec": {"dataSourceRef": elsewhere}}),
-        );
+        let object = finished(json!({"spec": {"dataSourceRef": elsewhere}}));
         assert!(object["spec"].get("dataSource").is_none());
     }
 

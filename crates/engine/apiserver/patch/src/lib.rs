@@ -10,6 +10,7 @@
 //! | [`strategic`] | `parse(&[u8])`, `apply(Value, Value, &S) -> Result<Value, PatchError>` | Kubernetes strategic merge patch |
 //! | [`managed`] | `FieldManager::{apply, update}`, `FieldSet`, `ignore_timestamps` | server-side apply |
 //! | [`defaults`] | `apply(&mut Value, &S)`, `zero_object(&S) -> Value` | OpenAPI `default` |
+//! | [`round_trip`] | `decoded(&mut Value, &S)`, `encoded(&mut Value, &S)`, `stored(&mut Value, &S)` | typed structures of the API |
 //! | [`prune`] | `unknown_fields(&Value, &S) -> Vec<String>`, `prune(&mut Value, &S) -> Vec<String>` | fieldValidation |
 //! | [`typecheck`] | `check(&Value, &S) -> Result<(), Mismatch>` | decode errors |
 //! | [`decode`] | `json`, `json_typed(&[u8], &S)`, `json_untyped` `-> Result<Decoded, DecodeError>` | RFC 8259, strict |
@@ -26,6 +27,7 @@ pub mod managed;
 pub mod merge_patch;
 pub mod meta;
 pub mod prune;
+pub mod round_trip;
 pub mod schema;
 pub mod strategic;
 #[cfg(test)]

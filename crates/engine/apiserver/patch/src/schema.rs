@@ -5,6 +5,7 @@ mod tree;
 
 pub use tree::{SchemaBuildError, TreeSchema};
 
+use engenho_catalog::schema::Zero;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -141,6 +142,11 @@ pub trait SchemaNode: Clone {
     /// `nullable`: an explicit null is a value of its own and isn't replaced by the default.
     fn nullable(&self) -> bool {
         false
+    }
+
+    /// What is written of a field of this schema that has its type's zero value.
+    fn zero(&self) -> Zero {
+        Zero::Unset
     }
 
     /// How list items are identified for server-side apply: the list type, else what the patch strategy implies.

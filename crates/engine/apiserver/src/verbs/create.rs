@@ -91,6 +91,7 @@ pub(crate) async fn store(
     checks_revision: bool,
 ) -> Result<Value, Status> {
     let resource = &context.resource;
+    strategy::finish(resource, &mut object);
     check_namespace(context, &object)?;
     if resource.namespaced {
         object::set_meta(&mut object, "namespace", context.info.namespace.as_str());
@@ -222,7 +223,7 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
     // Whoever reads it finds the defaults of what plugins added as well.
     if context.custom_version().is_none() {
         strategy::default(resource, object);
-        engenho_defaults::finish(group, plural, object);
+        strategy::finish(resource, object);
     }
     Ok(along)
 }

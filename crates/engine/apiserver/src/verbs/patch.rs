@@ -1,7 +1,7 @@
 //! PATCH: JSON, merge, strategic merge and apply patches.
 
 use bytes::Bytes;
-use engenho_patch::{PatchError, json_patch, merge_patch, prune, strategic, typecheck};
+use engenho_patch::{PatchError, json_patch, merge_patch, prune, round_trip, strategic, typecheck};
 use http::Response;
 use serde_json::Value;
 
@@ -191,8 +191,10 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             FieldValidation::Warn => context.warnings.lock().extend(unknown),
             FieldValidation::Strict | FieldValidation::Ignore => {}
         }
-        if context.custom_version().is_none() {
-            codec::drop_nulls(&mut object);
+        match &schema {
+            _ if context.custom_version().is_some() => {}
+            Some(schema) => round_trip::decoded(&mut object, schema),
+            None => codec::drop_nulls(&mut object),
         }
         create::complete(context, &mut object);
         if apply {

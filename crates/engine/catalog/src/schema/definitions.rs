@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use super::handle::Schema;
 use super::node::Node;
 use super::text;
+use super::zeros;
 
 static TABLE: &str = include_str!("../../data/schemas.txt");
 
@@ -12,6 +13,8 @@ static TABLE: &str = include_str!("../../data/schemas.txt");
 struct Entry {
     name: &'static str,
     text: &'static str,
+    /// What is written of its fields' zero values.
+    zeros: &'static str,
     node: OnceLock<Box<Node>>,
 }
 
@@ -32,12 +35,18 @@ impl Definitions {
     fn index(table: &'static str) -> Definitions {
         let mut entries: Vec<Entry> = Vec::with_capacity(600);
         let mut kinds = Vec::with_capacity(400);
+        let mut facts = zeros::lines().peekable();
         for (name, text) in text::definitions(table) {
             let at = u16::try_from(entries.len()).unwrap_or(u16::MAX);
             kinds.extend(text::kinds_of(text).map(|(group, version, kind)| (group, version, kind, at)));
+            while facts.next_if(|(about, _)| *about < name).is_some() {}
+            let zeros = facts
+                .next_if(|(about, _)| *about == name)
+                .map_or("", |(_, facts)| facts);
             entries.push(Entry {
                 name,
                 text,
+                zeros,
                 node: OnceLock::new(),
             });
         }
@@ -85,7 +94,9 @@ impl Definitions {
         let entry = self.entries.get(usize::from(index))?;
         Some(entry.node.get_or_init(|| {
             // The table is part of the program: a test parses all of it, so a failure here can't be met in the field.
-            Box::new(text::parse_definition(entry.text, &|name| self.find(name)).unwrap_or_default())
+            let mut node = text::parse_definition(entry.text, &|name| self.find(name)).unwrap_or_default();
+            zeros::apply(entry.zeros, &mut node);
+            Box::new(node)
         }))
     }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::definitions;
 use super::node::{ListKind, MapKind, Node, PatchStrategy, SchemaType};
+use super::zeros::Zero;
 use crate::Str;
 
 /// A place in a schema: the node at the place of use (default, list type, patch strategy) and the node it stands for
@@ -170,6 +171,11 @@ impl<'a> Schema<'a> {
     /// Whether `null` is a value and not the absence of one.
     pub fn is_nullable(&self) -> bool {
         self.site.nullable || self.body.nullable
+    }
+
+    /// What is written of the zero value of a field with this schema.
+    pub fn zero(&self) -> Zero {
+        self.site.zero
     }
 
     /// Whether the value is a resource quantity: a string or a number.

@@ -6,9 +6,11 @@ mod json;
 mod node;
 mod render;
 mod text;
+mod zeros;
 
 pub use handle::Schema;
 pub use json::{SchemaError, Unknown};
 pub use node::{ListKind, MapKind, Node, PatchStrategy, Reference, SchemaType};
 pub use render::{Dialect, Rendered};
 pub use text::TextError;
+pub use zeros::Zero;

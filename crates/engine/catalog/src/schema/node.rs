@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::zeros::Zero;
 use crate::Str;
 use crate::resource::GroupKind;
 
@@ -105,6 +106,8 @@ pub struct Node {
     /// `x-kubernetes-embedded-resource` of a custom resource.
     pub embedded_resource: bool,
     pub nullable: bool,
+    /// What is written of the zero value, where a field of a built-in kind has this schema.
+    pub zero: Zero,
     /// In the schema's own order.
     pub required: Vec<Str>,
     /// By name.

@@ -105,4 +105,8 @@ impl SchemaNode for catalog::Schema<'_> {
     fn nullable(&self) -> bool {
         self.is_nullable()
     }
+
+    fn zero(&self) -> catalog::Zero {
+        catalog::Schema::zero(self)
+    }
 }
