@@ -29,6 +29,7 @@ mod nonresource;
 mod normalise;
 pub mod object;
 mod options;
+pub mod outbound;
 mod pipeline;
 mod query;
 mod random;

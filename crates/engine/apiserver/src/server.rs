@@ -25,6 +25,7 @@ use crate::documents::Documents;
 use crate::door::TokenAuthenticator;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
+use crate::outbound::Outbound;
 use crate::pipeline;
 use crate::seal::SealPolicy;
 use crate::services::Range;
@@ -78,6 +79,8 @@ pub struct Deps {
     pub seal: SealPolicy,
     /// Who stands behind a bearer token, for TokenReviews; `None` answers that no token is valid.
     pub tokens: Option<Arc<dyn TokenAuthenticator>>,
+    /// The way to webhooks and aggregated servers; `None` calls nobody.
+    pub outbound: Option<Arc<dyn Outbound>>,
     /// Display name of a member, for error texts.
     pub member_name: MemberName,
     /// What `/version` says.

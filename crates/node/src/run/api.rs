@@ -12,6 +12,7 @@ use std::time::Duration;
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
 use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
+use engenho_engine::apiserver::outbound::Outbound;
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
     ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError,
@@ -178,6 +179,8 @@ pub struct Shared {
     pub version: VersionInfo,
     /// Who stands behind a bearer token.
     pub tokens: Arc<dyn TokenAuthenticator>,
+    /// The way to webhooks and aggregated servers.
+    pub outbound: Option<Arc<dyn Outbound>>,
 }
 
 /// Opens the local server when the replica is ready, and ends it when there is none any more.
@@ -281,6 +284,7 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         seal: SealPolicy::secrets(Arc::new(Seals(sealer))),
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
+        outbound: shared.outbound,
         version: shared.version,
         options: Options {
             service_cidr: opened.stored.info.service_cidr.clone(),

@@ -166,6 +166,7 @@ impl World {
             heartbeats: Arc::new(NoHeartbeats),
             seal: SealPolicy::secrets(Arc::new(Flip)),
             tokens: None,
+        outbound: None,
             member_name: Arc::new(|id| id.short()),
             version: VersionInfo::new(
                 "v1.34.0+engenho".into(),
