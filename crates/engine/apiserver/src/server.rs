@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::admit::Policies;
+use crate::admit::{Policies, Webhooks};
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
@@ -108,6 +108,8 @@ pub(crate) struct Inner {
     pub turns: Turns,
     /// The admission policies in force.
     pub policies: Policies,
+    /// The admission webhooks in force.
+    pub webhooks: Webhooks,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     customs: CustomResources,
@@ -139,6 +141,7 @@ impl ApiServer {
             documents: Documents::default(),
             turns: Turns::default(),
             policies: Policies::default(),
+            webhooks: Webhooks::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             customs: CustomResources::default(),
             deps,

@@ -116,7 +116,10 @@ impl OutboundError {
 
 fn certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // A root of the same name and another key is not the one that signed it.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".to_owned()
+        }
         CertificateError::NotValidForNameContext { expected, presented } => name_mismatch(expected, presented),
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }

@@ -4,6 +4,7 @@
 //! real one. [`services`] finds out from stored objects where a Service is reached.
 
 mod error;
+pub(crate) mod hooks;
 mod https;
 pub mod services;
 mod tls;

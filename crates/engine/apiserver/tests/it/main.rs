@@ -13,3 +13,4 @@ mod repeating;
 mod services;
 mod tls_server;
 mod watching;
+mod webhooks;
