@@ -17,7 +17,7 @@ use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::Status;
 use crate::storage::Fence;
-use crate::{authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, verbs};
+use crate::{aggregate, authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, verbs};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longest request that is no watch, whatever its `timeout` says (upstream's bound).
@@ -101,6 +101,13 @@ async fn answer(
         return nonresource::handle(server, info, request).await;
     }
     let deadline = tokio::time::Instant::now() + timeout;
+    let elsewhere = server.aggregates.current(&server.storage)?;
+    if let Some(remote) = elsewhere
+        .of_path(&info.path)
+        .or_else(|| elsewhere.of_schema(&info.path))
+    {
+        return Ok(Box::pin(aggregate::handle(server, &remote, info, &who, request, deadline)).await);
+    }
     if long {
         return dispatch(server, info, who, request, course, deadline).await;
     }

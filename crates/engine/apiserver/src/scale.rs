@@ -30,7 +30,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
                 .storage()
                 .get(&context.key(name))?
                 .ok_or_else(|| context.not_found(name))?;
-            let object = served(context, &stored.bytes)?;
+            let object = served(context, &stored.bytes).await?;
             let scale = match custom(context) {
                 Some(scale) => scale.get(&object).map_err(Status::internal)?,
                 None => of(context, &object),

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::admit::{Policies, Webhooks};
+use crate::aggregate::{self, Aggregates, ProxyCertificate};
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
@@ -81,6 +82,8 @@ pub struct Deps {
     pub tokens: Option<Arc<dyn TokenAuthenticator>>,
     /// The way to webhooks and aggregated servers; `None` calls nobody.
     pub outbound: Option<Arc<dyn Outbound>>,
+    /// What is shown to aggregated servers; without it they do not know who passes requests on.
+    pub proxy_certificate: Option<Arc<dyn ProxyCertificate>>,
     /// Display name of a member, for error texts.
     pub member_name: MemberName,
     /// What `/version` says.
@@ -110,6 +113,8 @@ pub(crate) struct Inner {
     pub policies: Policies,
     /// The admission webhooks in force.
     pub webhooks: Webhooks,
+    /// The APIs that others serve.
+    pub aggregates: Aggregates,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     customs: CustomResources,
@@ -142,6 +147,7 @@ impl ApiServer {
             turns: Turns::default(),
             policies: Policies::default(),
             webhooks: Webhooks::default(),
+            aggregates: Aggregates::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             customs: CustomResources::default(),
             deps,
@@ -167,6 +173,14 @@ impl ApiServer {
     /// Objects in the store, for in-process work on stored bytes (bootstrap, the RBAC cache).
     pub fn storage(&self) -> &Storage {
         &self.inner.storage
+    }
+
+    /// Whether the server behind an APIService answers.
+    ///
+    /// # Errors
+    /// Why it doesn't, as the condition `Available` tells it.
+    pub async fn probe(&self, api_service: &serde_json::Value) -> Result<(), String> {
+        aggregate::probe(self, api_service).await
     }
 
     /// Answers one request. The sender's [`crate::Identity`] is taken from the request's extensions; without one the

@@ -189,7 +189,7 @@ async fn evict(context: &Context) -> Result<Response<Body>, Status> {
         .storage()
         .get(&context.key(name))?
         .ok_or_else(|| context.not_found(name))?;
-    let pod = get::served(context, &stored.bytes)?;
+    let pod = get::served(context, &stored.bytes).await?;
     let options = delete::DeleteOptions::from_value(&eviction["deleteOptions"])?;
     let free = matches!(
         pod["status"]["phase"].as_str(),

@@ -124,7 +124,7 @@ async fn attempt(
         return Ok(Attempt::Done(StatusCode::CREATED, created));
     };
     let resource = &context.resource;
-    let old = served(context, &current.bytes)?;
+    let old = served(context, &current.bytes).await?;
     let mut new = make(Some(&old))?;
     check_identity(context, plan, &new, &old)?;
     check_revision(context, plan, &new, current.revision)?;
@@ -202,7 +202,7 @@ async fn attempt(
             Err(failure) => failed(failure),
         };
     }
-    let stored_form = custom::to_storage(context, new.clone());
+    let stored_form = custom::stored(context, new.clone()).await?;
     let (kind, api_version) = convert::stored_as(resource);
     let encoded = object::encode(&stored_form, kind, &api_version);
     match context

@@ -7,6 +7,7 @@ pub mod api;
 pub mod certificates;
 pub mod config;
 mod data_dir;
+pub mod front_proxy;
 mod leader;
 pub mod material;
 mod metrics;

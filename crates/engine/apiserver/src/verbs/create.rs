@@ -156,7 +156,7 @@ pub(crate) async fn store(
             };
         }
         let (kind, api_version) = convert::stored_as(resource);
-        let encoded = object::encode(&custom::to_storage(context, object.clone()), kind, &api_version);
+        let encoded = object::encode(&custom::stored(context, object.clone()).await?, kind, &api_version);
         match context.storage().write(resource, &key, &encoded, 0, along).await {
             Ok(revision) => {
                 object::set_meta(&mut object, "resourceVersion", revision.to_string());

@@ -289,7 +289,7 @@ impl From<WriteFailure> for Failed {
 
 async fn attempt(context: &Context, key: &str, stored: &Stored, options: &DeleteOptions) -> Result<Deleted, Failed> {
     let resource = &context.resource;
-    let old = served(context, &stored.bytes)?;
+    let old = served(context, &stored.bytes).await?;
     options.check(context, &old)?;
     let admission = Admission::delete(context, object::name(&old), options.dry_run);
     // An eviction is judged as such.
@@ -340,7 +340,7 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
 async fn store_marked(context: &Context, key: &str, stored: &Stored, mut new: Value) -> Result<Deleted, Failed> {
     let resource = &context.resource;
     let (kind, api_version) = convert::stored_as(resource);
-    let encoded = object::encode(&crate::custom::to_storage(context, new.clone()), kind, &api_version);
+    let encoded = object::encode(&crate::custom::stored(context, new.clone()).await?, kind, &api_version);
     let revision = context
         .storage()
         .write(resource, key, &encoded, stored.revision, Along::default())

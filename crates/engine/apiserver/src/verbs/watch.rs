@@ -80,7 +80,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             watch.revision = revision;
             revision
         }
-        Start::State => watch.begin_with_state(&range, initial && options.bookmarks)?,
+        Start::State => watch.begin_with_state(&range, initial && options.bookmarks).await?,
     };
     match context.storage().client().store.watch(range, after) {
         Ok(watcher) => watch.watcher = Some(watcher),
@@ -142,18 +142,25 @@ struct Watch {
 
 impl Watch {
     /// Queues what is there, and gives the revision from which changes follow.
-    fn begin_with_state(&mut self, range: &KeyRange, mark_end: bool) -> Result<u64, Status> {
+    async fn begin_with_state(&mut self, range: &KeyRange, mark_end: bool) -> Result<u64, Status> {
         let request = RangeRequest::new(range.clone());
         let read = self.context.storage().range(&request).map_err(Status::internal)?;
-        for kv in &read.kvs {
-            let stored = self.context.storage().open(kv)?;
-            if self.selector.is_everything() {
-                self.push_bytes("ADDED", &stored.bytes)?;
-            } else {
-                let value = served(&self.context, &stored.bytes)?;
-                if self.selector.matches(&value) {
-                    self.push("ADDED", &value)?;
-                }
+        if self.selector.is_everything() && self.is_as_stored() {
+            for kv in &read.kvs {
+                let stored = self.context.storage().open(kv)?;
+                self.push_bytes("ADDED", &stored.bytes);
+            }
+        } else {
+            let storage = self.context.storage();
+            let stored = read.kvs.iter().map(|kv| parse_stored(&storage.open(kv)?.bytes));
+            let values = custom::read_all(&self.context, stored.collect::<Result<_, _>>()?).await?;
+            for value in values
+                .iter()
+                .filter(|value| self.selector.matches(value))
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.push("ADDED", &value)?;
             }
         }
         for lease in leases::all(&self.context) {
@@ -211,7 +218,7 @@ impl Watch {
                 }
                 Polled::Batch(Ok(batch)) => {
                     for event in &batch.events {
-                        if let Err(status) = self.event(event) {
+                        if let Err(status) = self.event(event).await {
                             self.push_error(&status);
                             break;
                         }
@@ -243,7 +250,7 @@ impl Watch {
     }
 
     /// One change: what it means to this watch depends on whether the object was and is selected.
-    fn event(&mut self, event: &Arc<Event>) -> Result<(), Status> {
+    async fn event(&mut self, event: &Arc<Event>) -> Result<(), Status> {
         let open = |value: &Bytes, revision: u64| self.context.storage().open_value(&event.key, value, revision);
         let new = match event.kind {
             EventKind::Put => Some(open(&event.value, event.mod_revision)?),
@@ -253,19 +260,24 @@ impl Watch {
             && let Some(bytes) = &new
         {
             let kind = if event.prev.is_some() { "MODIFIED" } else { "ADDED" };
-            return self.push_bytes(kind, bytes);
+            if self.is_as_stored() {
+                self.push_bytes(kind, bytes);
+                return Ok(());
+            }
+            let value = served(&self.context, bytes).await?;
+            return self.push(kind, &value);
         }
         let old = event
             .prev
             .as_ref()
             .map(|p| open(&p.value, p.mod_revision))
             .transpose()?;
-        let selected = |bytes: &Option<Bytes>| -> Result<Option<Value>, Status> {
+        let selected = async |bytes: Option<Bytes>| -> Result<Option<Value>, Status> {
             let Some(bytes) = bytes else { return Ok(None) };
-            let value = served(&self.context, bytes)?;
+            let value = served(&self.context, &bytes).await?;
             Ok(self.selector.matches(&value).then_some(value))
         };
-        match (selected(&old)?, selected(&new)?) {
+        match (selected(old).await?, selected(new).await?) {
             (None, Some(new)) => self.push("ADDED", &new),
             (Some(_), Some(new)) => self.push("MODIFIED", &new),
             (Some(mut old), None) => {
@@ -276,20 +288,20 @@ impl Watch {
         }
     }
 
-    /// Queues stored bytes, as they are where that is possible.
-    fn push_bytes(&mut self, kind: &str, bytes: &[u8]) -> Result<(), Status> {
+    /// Whether objects are sent as they are stored.
+    fn is_as_stored(&self) -> bool {
         let context = &self.context;
         let text = context.output.media != Media::Protobuf;
-        if text && context.output.shape == Shape::Object && !custom::is_converted(context) {
-            let mut line = BytesMut::with_capacity(bytes.len() + 40);
-            line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-            line.extend_from_slice(bytes);
-            line.extend_from_slice(b"}\n");
-            self.pending.push_back(line.freeze());
-            return Ok(());
-        }
-        let value = custom::from_storage(context, parse_stored(bytes)?);
-        self.push(kind, &value)
+        text && context.output.shape == Shape::Object && !custom::is_converted(context)
+    }
+
+    /// Queues stored bytes as they are.
+    fn push_bytes(&mut self, kind: &str, bytes: &[u8]) {
+        let mut line = BytesMut::with_capacity(bytes.len() + 40);
+        line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+        line.extend_from_slice(bytes);
+        line.extend_from_slice(b"}\n");
+        self.pending.push_back(line.freeze());
     }
 
     fn push(&mut self, kind: &str, value: &Value) -> Result<(), Status> {

@@ -1,5 +1,7 @@
 //! The API in process: requests through the service over a store of one replica.
 
+mod aggregation;
+mod conversion;
 mod custom;
 mod door;
 mod failures;
