@@ -4,6 +4,7 @@
 //! Between the two stands [`Router`]: requests go to the local service, over the mesh, or get a clear refusal.
 
 mod admit;
+mod aggregate;
 mod authorize;
 pub mod authorizer;
 mod base64;
@@ -28,6 +29,7 @@ mod negotiate;
 mod nonresource;
 pub mod object;
 mod options;
+pub mod outbound;
 mod pipeline;
 mod query;
 mod random;
@@ -53,6 +55,7 @@ pub mod validate;
 mod verbs;
 mod write;
 
+pub use aggregate::ProxyCertificate;
 pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer, Verdict};
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;

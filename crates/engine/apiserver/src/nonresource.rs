@@ -7,6 +7,7 @@ use engenho_catalog::discovery::{self, AggregatedRoot, AggregatedVersion};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::aggregate;
 use crate::body::Body;
 use crate::documents::Document;
 use crate::health;
@@ -51,7 +52,13 @@ pub(crate) async fn handle(
         }
         ["openapi", "v3"] => {
             let served = server.served();
-            let index = served.documents.index(&served.catalog);
+            let mut index = served.documents.index(&served.catalog).clone();
+            let elsewhere = server.aggregates.current(&server.storage)?;
+            if !elsewhere.is_empty()
+                && let Some(bytes) = Box::pin(aggregate::schema_index(server, &elsewhere, &index.bytes)).await
+            {
+                index.bytes = bytes;
+            }
             Ok(openapi(&index, "text/plain; charset=utf-8", headers, false))
         }
         ["openapi", "v3", rest @ ..] => {
@@ -62,7 +69,7 @@ pub(crate) async fn handle(
                 openapi(&d, "application/json", headers, fixed)
             }))
         }
-        ["api" | "apis", ..] => discover(server, &parts, method, headers),
+        ["api" | "apis", ..] => discover(server, &parts, method, headers).await,
         _ => Ok(not_found()),
     }
 }
@@ -94,12 +101,19 @@ fn json_only(headers: &HeaderMap) -> Result<Media, Status> {
     negotiate::plain_output(headers, false)
 }
 
-fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+async fn discover(
+    server: &Inner,
+    parts: &[&str],
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Status> {
     let catalog = server.catalog();
+    let elsewhere = server.aggregates.current(&server.storage)?;
+    let of_others = |group: &str| aggregate::group(&elsewhere, group, None).is_some();
     let known = match parts {
         ["api"] | ["apis"] => true,
         ["api", version] => catalog.group_version("", version).is_some(),
-        ["apis", group] => catalog.group(group).is_some(),
+        ["apis", group] => catalog.group(group).is_some() || of_others(group),
         ["apis", group, version] => catalog.group_version(group, version).is_some(),
         _ => false,
     };
@@ -115,7 +129,13 @@ fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap
         } else {
             AggregatedRoot::Groups
         };
-        let bytes = discovery::aggregated(&catalog, root, version);
+        let mut bytes = discovery::aggregated(&catalog, root, version);
+        if root == AggregatedRoot::Groups
+            && !elsewhere.is_empty()
+            && let Some(all) = Box::pin(aggregate::groups_aggregated(server, &elsewhere, &bytes)).await
+        {
+            bytes = all;
+        }
         return Ok(tagged(bytes, version.content_type(), headers));
     }
     let media = negotiate::plain_output(headers, true)?;
@@ -126,6 +146,11 @@ fn discover(server: &Inner, parts: &[&str], method: &Method, headers: &HeaderMap
         ["apis", group] => discovery::group(&catalog, group),
         ["apis", group, version] => discovery::resource_list(&catalog, group, version),
         _ => None,
+    };
+    let document = match parts {
+        ["apis"] if !elsewhere.is_empty() => document.and_then(|own| aggregate::groups(&elsewhere, &own)),
+        ["apis", group] if of_others(group) => aggregate::group(&elsewhere, group, document.as_ref()),
+        _ => document,
     };
     let Some(document) = document else {
         return Ok(not_found());

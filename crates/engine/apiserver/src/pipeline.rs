@@ -19,7 +19,9 @@ use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::Status;
 use crate::storage::Fence;
-use crate::{authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, unserved, verbs};
+use crate::{
+    aggregate, authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, unserved, verbs,
+};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longest request that is no watch, whatever its `timeout` says (upstream's bound).
@@ -102,10 +104,18 @@ async fn answer(
     if !info.resource_request {
         return nonresource::handle(server, info, request).await;
     }
-    if long {
-        return dispatch(server, info, who, request, course).await;
+    let deadline = tokio::time::Instant::now() + timeout;
+    let elsewhere = server.aggregates.current(&server.storage)?;
+    if let Some(remote) = elsewhere
+        .of_path(&info.path)
+        .or_else(|| elsewhere.of_schema(&info.path))
+    {
+        return Ok(Box::pin(aggregate::handle(server, &remote, info, &who, request, deadline)).await);
     }
-    match tokio::time::timeout(timeout, dispatch(server, info, who, request, course)).await {
+    if long {
+        return dispatch(server, info, who, request, course, deadline).await;
+    }
+    match tokio::time::timeout_at(deadline, dispatch(server, info, who, request, course, deadline)).await {
         Ok(answer) => answer,
         Err(_) => Err(Status::timeout(&format!(
             "request did not complete within the requested timeout - {}s",
@@ -120,6 +130,7 @@ async fn dispatch(
     who: Identity,
     request: Request<Body>,
     course: &Course,
+    deadline: tokio::time::Instant,
 ) -> Result<Response<Body>, Status> {
     let (served, found) = find(server, info).await;
     let catalog = served.catalog.clone();
@@ -155,6 +166,7 @@ async fn dispatch(
         headers: parts.headers,
         output,
         body: Mutex::new(Some(incoming)),
+        deadline,
         warnings: Mutex::default(),
         annotations: Mutex::default(),
         stale: Mutex::default(),

@@ -316,7 +316,7 @@ pub(crate) async fn answer(context: &Context, applied: &Applied) -> Result<Respo
     let written = storage
         .written_at(key, applied.revision)?
         .ok_or_else(|| Status::unavailable("this replica cannot read the object as it was written"))?;
-    let object = served(context, &storage.open(&written)?.bytes)?;
+    let object = served(context, &storage.open(&written)?.bytes).await?;
     if info.subresource == "scale" {
         return Ok(context.plain(StatusCode::OK, &scale::of(context, &object)));
     }

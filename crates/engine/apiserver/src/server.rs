@@ -17,13 +17,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::admit::Policies;
+use crate::admit::{Policies, Webhooks};
+use crate::aggregate::{self, Aggregates, ProxyCertificate};
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
 use crate::door::TokenAuthenticator;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
+use crate::outbound::Outbound;
 use crate::pipeline;
 use crate::seal::SealPolicy;
 use crate::services::Range;
@@ -77,6 +79,10 @@ pub struct Deps {
     pub seal: SealPolicy,
     /// Who stands behind a bearer token, for TokenReviews; `None` answers that no token is valid.
     pub tokens: Option<Arc<dyn TokenAuthenticator>>,
+    /// The way to webhooks and aggregated servers; `None` calls nobody.
+    pub outbound: Option<Arc<dyn Outbound>>,
+    /// What is shown to aggregated servers; without it they do not know who passes requests on.
+    pub proxy_certificate: Option<Arc<dyn ProxyCertificate>>,
     /// Display name of a member, for error texts.
     pub member_name: MemberName,
     /// What `/version` says.
@@ -103,6 +109,10 @@ pub(crate) struct Inner {
     pub turns: Turns,
     /// The admission policies in force.
     pub policies: Policies,
+    /// The admission webhooks in force.
+    pub webhooks: Webhooks,
+    /// The APIs that others serve.
+    pub aggregates: Aggregates,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     customs: CustomResources,
@@ -133,6 +143,8 @@ impl ApiServer {
             drain: CancellationToken::new(),
             turns: Turns::default(),
             policies: Policies::default(),
+            webhooks: Webhooks::default(),
+            aggregates: Aggregates::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             customs: CustomResources::default(),
             deps,
@@ -158,6 +170,14 @@ impl ApiServer {
     /// Objects in the store, for in-process work on stored bytes (bootstrap, the RBAC cache).
     pub fn storage(&self) -> &Storage {
         &self.inner.storage
+    }
+
+    /// Whether the server behind an APIService answers.
+    ///
+    /// # Errors
+    /// Why it doesn't, as the condition `Available` tells it.
+    pub async fn probe(&self, api_service: &serde_json::Value) -> Result<(), String> {
+        aggregate::probe(self, api_service).await
     }
 
     /// Answers one request. The sender's [`crate::Identity`] is taken from the request's extensions; without one the

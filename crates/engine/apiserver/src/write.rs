@@ -14,7 +14,7 @@ use crate::status::{FieldError, Status};
 use crate::storage::{Along, Stored, WriteFailure};
 use crate::validate::meta;
 use crate::verbs::{create, get::served};
-use crate::{services, strategy, times};
+use crate::{scale, services, strategy, times};
 
 /// How often a write is tried again when somebody else was faster.
 const CONFLICTS_MAX: usize = 8;
@@ -65,8 +65,12 @@ pub(crate) async fn run(
     mut make: impl FnMut(Option<&Value>) -> Result<Value, Status>,
 ) -> Result<(StatusCode, Value), Status> {
     let key = context.key(plan.name);
-    let mut current = context.storage().get(&key)?;
-    let mut fresh = false;
+    let mut fresh = admit::concern(context)?;
+    let mut current = if fresh {
+        newest(context, &key).await?
+    } else {
+        context.storage().get(&key)?
+    };
     let mut conflicts = 0;
     loop {
         match attempt(context, plan, &key, current.as_ref(), &mut make).await {
@@ -120,7 +124,7 @@ async fn attempt(
         return Ok(Attempt::Done(StatusCode::CREATED, created));
     };
     let resource = &context.resource;
-    let old = served(context, &current.bytes)?;
+    let old = served(context, &current.bytes).await?;
     let mut new = make(Some(&old))?;
     strategy::finish(&context.resource, &mut new);
     check_identity(context, plan, &new, &old)?;
@@ -134,7 +138,10 @@ async fn attempt(
     // What is posted to the others is admitted where it is read.
     let admitted = !matches!(plan.subresource, "scale" | "binding");
     if admitted {
-        admission.mutate(&mut new, Some(&old))?;
+        admission.mutate(&mut new, Some(&old)).await?;
+    }
+    if plan.subresource == "scale" {
+        scale::admit(context, &admission, &mut new, &old).await?;
     }
     if services::concerns(context) && plan.subresource.is_empty() {
         along.and(services::update(context, &mut new, &old)?);
@@ -179,7 +186,7 @@ async fn attempt(
     };
     warnings.into_iter().for_each(|warning| context.warn(warning));
     if admitted {
-        along.and(admission.validate(&new, Some(&old))?);
+        along.and(admission.validate(&new, Some(&old)).await?);
     }
     strategy::finish(resource, &mut new);
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());
@@ -198,7 +205,7 @@ async fn attempt(
             Err(failure) => failed(failure),
         };
     }
-    let stored_form = custom::to_storage(context, new.clone());
+    let stored_form = custom::stored(context, new.clone()).await?;
     let (kind, api_version) = convert::stored_as(resource);
     let encoded = object::encode(&stored_form, kind, &api_version);
     match context

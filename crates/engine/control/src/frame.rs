@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
 use crate::controllers::{
-    Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes, Protection, Quotas, RootCa,
-    ServiceAccounts,
+    ApiServices, Authentication, Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes,
+    Protection, Quotas, RootCa, ServiceAccounts,
 };
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
@@ -29,6 +29,8 @@ pub struct ControlDeps {
     pub clock: Arc<dyn Clock>,
     /// Certificates that clients of the API have to trust, PEM. They stay the same for the life of a cluster.
     pub root_ca_pem: Arc<str>,
+    /// The authority of whoever passes requests on to aggregated API servers, PEM.
+    pub front_proxy_ca_pem: Option<Arc<str>>,
     /// The term of this member's leadership: the fence of every write.
     pub term: u64,
 }
@@ -62,6 +64,8 @@ impl Controllers {
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
         starter.spawn(Definitions::new(&deps));
+        starter.spawn(ApiServices::new(&deps));
+        starter.spawn(Authentication::new(&deps));
         starter.spawn(Leases::new(&deps));
         starter.spawn(Events::new(&deps));
         Self { board }

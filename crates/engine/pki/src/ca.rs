@@ -116,11 +116,21 @@ pub(crate) struct Leaf<'a> {
 impl ClusterCa {
     /// Makes an authority: ECDSA P-256, ten years, `CN=engenho-ca@<seconds>, OU=<cluster>`.
     pub fn generate(cluster: &str, now_ms: u64) -> Result<Self, CaError> {
+        Self::named("engenho-ca", cluster, now_ms)
+    }
+
+    /// Makes the authority of those who pass requests on for others (`--requestheader-client-ca-file`). It must sign
+    /// nobody else: whom it signed may say who sends a request.
+    pub fn generate_front_proxy(cluster: &str, now_ms: u64) -> Result<Self, CaError> {
+        Self::named("engenho-front-proxy-ca", cluster, now_ms)
+    }
+
+    fn named(name: &str, cluster: &str, now_ms: u64) -> Result<Self, CaError> {
         let key = new_key()?;
         let mut params = params(now_ms, CA_LIFETIME, u64::MAX)?;
         params
             .distinguished_name
-            .push(DnType::CommonName, format!("engenho-ca@{}", now_ms / 1000));
+            .push(DnType::CommonName, format!("{name}@{}", now_ms / 1000));
         params
             .distinguished_name
             .push(DnType::OrganizationalUnitName, cluster.to_owned());

@@ -194,6 +194,11 @@ impl ClientSubject {
         Self::new("kubernetes-admin", ["system:masters"])
     }
 
+    /// The API server, when it passes requests on to others.
+    pub fn front_proxy() -> Self {
+        Self::new("front-proxy-client", [] as [&str; 0])
+    }
+
     /// The kubelet of a node.
     pub fn node(name: &str) -> Self {
         Self::new(format!("system:node:{name}"), ["system:nodes"])

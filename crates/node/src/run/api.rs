@@ -12,11 +12,12 @@ use std::time::Duration;
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
 use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
+use engenho_engine::apiserver::outbound::Outbound;
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
-    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError,
-    SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers,
-    serve_stream,
+    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, ProxyCertificate, RemoteApi, RemoteError, Router,
+    SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo,
+    identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
@@ -32,6 +33,7 @@ use revoada_mesh::StreamClass;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::front_proxy::FrontProxy;
 use super::material::{Opened, Vault};
 
 /// How long the head of a forwarded answer may take; a write waits for consensus before that.
@@ -178,6 +180,8 @@ pub struct Shared {
     pub version: VersionInfo,
     /// Who stands behind a bearer token.
     pub tokens: Arc<dyn TokenAuthenticator>,
+    /// The way to webhooks and aggregated servers.
+    pub outbound: Option<Arc<dyn Outbound>>,
 }
 
 /// Opens the local server when the replica is ready, and ends it when there is none any more.
@@ -281,6 +285,11 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         seal: SealPolicy::secrets(Arc::new(Seals(sealer))),
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
+        outbound: shared.outbound,
+        proxy_certificate: opened
+            .front_proxy
+            .clone()
+            .map(|authority| Arc::new(FrontProxy::new(authority, member.clock())) as Arc<dyn ProxyCertificate>),
         version: shared.version,
         options: Options {
             service_cidr: opened.stored.info.service_cidr.clone(),

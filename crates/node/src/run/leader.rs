@@ -45,6 +45,7 @@ pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, vault: 
                 members: facts,
                 clock: member.clock(),
                 root_ca_pem: info.authority_certificate_pem.as_str().into(),
+                front_proxy_ca_pem: front_proxy_ca_pem(&vault),
                 term,
             };
             let _controllers = Controllers::start(deps, ending.clone(), &tasks);
@@ -67,6 +68,13 @@ pub async fn run(member: Member, local: Arc<Local>, stores: Arc<Stores>, vault: 
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// The authority that aggregated API servers are told to believe.
+fn front_proxy_ca_pem(vault: &Vault) -> Option<Arc<str>> {
+    let opened = vault.material()?;
+    let authority = opened.front_proxy.as_ref()?;
+    Some(authority.certificate_pem().into())
 }
 
 /// Facts of the members out of replicated state and gossip.

@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub struct Material {
     /// Certificate and key of the authority, PEM.
     pub authority_pem: String,
+    /// Certificate and key of the authority of the proxy to aggregated API servers, PEM. Clusters of old have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front_proxy_pem: Option<String>,
     /// Keys that seal Secrets.
     pub sealing_keys: String,
     /// The public part.
@@ -58,6 +61,8 @@ pub struct Info {
 pub struct Opened {
     /// The authority.
     pub authority: ClusterCa,
+    /// The authority of the proxy to aggregated API servers.
+    pub front_proxy: Option<ClusterCa>,
     /// Sealing keys.
     pub sealing_keys: SealingKeys,
     /// As it is stored.
@@ -69,11 +74,14 @@ impl Material {
     pub fn generate(cluster: &str, service_cidr: &str, pod_cidr: &str) -> Result<Self> {
         let authority =
             ClusterCa::generate(cluster, OsClock.unix_ms()).context("the cluster's authority cannot be made")?;
+        let front_proxy = ClusterCa::generate_front_proxy(cluster, OsClock.unix_ms())
+            .context("the authority of the proxy to aggregated API servers cannot be made")?;
         let mut keys = SealingKeys::new();
         keys.add(SealingKey::generate(|out| OsEntropy.fill(out)))
             .context("the sealing key cannot be made")?;
         Ok(Self {
             authority_pem: authority.to_pem().to_string(),
+            front_proxy_pem: Some(front_proxy.to_pem().to_string()),
             sealing_keys: keys.to_json().to_string(),
             info: Info {
                 authority_certificate_pem: authority.certificate_pem(),
@@ -86,6 +94,7 @@ impl Material {
     fn open(self) -> Result<Opened> {
         Ok(Opened {
             authority: ClusterCa::from_pem(&self.authority_pem)?,
+            front_proxy: self.front_proxy_pem.as_deref().map(ClusterCa::from_pem).transpose()?,
             sealing_keys: SealingKeys::from_json(&self.sealing_keys)?,
             stored: self,
         })

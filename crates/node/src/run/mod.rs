@@ -7,6 +7,7 @@ pub mod api;
 pub mod certificates;
 pub mod config;
 mod data_dir;
+pub mod front_proxy;
 mod leader;
 pub mod material;
 mod metrics;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use engenho_engine::apiserver::outbound::Https;
 use engenho_engine::apiserver::{
     ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
 };
@@ -387,6 +389,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let shared = api::Shared {
         version,
         tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator>,
+        outbound: Some(Arc::new(Https::new())),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     member.spawn(remember_peers(

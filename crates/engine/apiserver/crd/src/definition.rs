@@ -90,8 +90,8 @@ pub struct Definition {
     pub established: bool,
     /// Whether it is being deleted: nothing new may be created.
     pub terminating: bool,
-    /// Whether versions differ by more than their name: a webhook converts them.
-    pub webhook_conversion: bool,
+    /// `spec.conversion.webhook`, if versions differ by more than their name.
+    pub conversion_webhook: Option<Value>,
     /// `spec.preserveUnknownFields`, of definitions of old.
     pub preserve_unknown: bool,
 }
@@ -150,7 +150,8 @@ impl Definition {
             storage,
             established: conditions::is_true(crd, "Established"),
             terminating: conditions::is_true(crd, "Terminating"),
-            webhook_conversion: text(&spec["conversion"]["strategy"]) == "Webhook",
+            conversion_webhook: (text(&spec["conversion"]["strategy"]) == "Webhook")
+                .then(|| spec["conversion"]["webhook"].clone()),
             preserve_unknown: flag(&spec["preserveUnknownFields"]),
             accepted,
             name,
@@ -232,6 +233,15 @@ impl Definition {
     /// Reads what is stored, in any version, as an object of `version`: fields that are not known any more go, and
     /// defaults of the stored version come.
     pub fn read(&self, version: &Version, object: &mut Value) {
+        let stored = self.read_stored(version, object);
+        if stored.name != version.name {
+            self.convert(version, object);
+        }
+    }
+
+    /// Reads what is stored without converting it. Gives its version, which is `version` if it names none that is
+    /// known.
+    pub fn read_stored<'a>(&'a self, version: &'a Version, object: &mut Value) -> &'a Version {
         let stored = text(&object["apiVersion"])
             .rsplit('/')
             .next()
@@ -245,9 +255,7 @@ impl Definition {
             metadata.insert("generation".to_owned(), 1.into());
         }
         stored.default(object);
-        if stored.name != version.name {
-            self.convert(version, object);
-        }
+        stored
     }
 
     /// The form in which an object is stored.

@@ -9,6 +9,7 @@
 //! | reading: pruning, nulls, metadata, defaults | [`Version::decode`], [`Definition::read`] | schema coercing decoder |
 //! | what is wrong with an instance | [`instance`] | custom resource strategy |
 //! | status, generation | [`strategy`] | custom resource strategy |
+//! | what a conversion webhook is asked and answers | [`conversion`] | webhook converter |
 //! | scale subresource | [`scale`] | `ScaleREST` |
 //! | tables | [`table`] | table convertor |
 //! | published schemas | [`publish`] | OpenAPI builder |
@@ -16,6 +17,7 @@
 //! Rules in CEL are compiled when they are first needed, and evaluated by [`engenho_validation::rules`].
 
 pub mod conditions;
+pub mod conversion;
 mod definition;
 mod go;
 pub mod instance;

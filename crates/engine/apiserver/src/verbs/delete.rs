@@ -223,8 +223,13 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
 /// Deletes one object in the request's namespace.
 pub(crate) async fn delete(context: &Context, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
     let key = context.key(name);
-    let mut current = context.storage().get(&key)?;
-    let (mut fresh, mut conflicts) = (false, 0);
+    let mut fresh = admit::concern(context)?;
+    let mut current = if fresh {
+        newest(context, &key).await?
+    } else {
+        context.storage().get(&key)?
+    };
+    let mut conflicts = 0;
     loop {
         let attempt = match &current {
             Some(stored) => attempt(context, &key, stored, options).await,
@@ -284,14 +289,12 @@ impl From<WriteFailure> for Failed {
 
 async fn attempt(context: &Context, key: &str, stored: &Stored, options: &DeleteOptions) -> Result<Deleted, Failed> {
     let resource = &context.resource;
-    let old = served(context, &stored.bytes)?;
+    let old = served(context, &stored.bytes).await?;
     options.check(context, &old)?;
     let admission = Admission::delete(context, object::name(&old), options.dry_run);
-    admission.mutate(&mut Value::Null, Some(&old))?;
     // An eviction is judged as such.
-    if context.info.subresource.is_empty() {
-        admission.policies_of_deletion(&old, &options.to_value())?;
-    }
+    let judged = context.info.subresource.is_empty();
+    admission.deletion(&old, &options.to_value(), judged).await?;
     let kind = kind_of(resource);
     let mut new = old.clone();
     set_finalizers(&mut new, &finalizers(&old, options.propagation, kind));
@@ -337,7 +340,7 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
 async fn store_marked(context: &Context, key: &str, stored: &Stored, mut new: Value) -> Result<Deleted, Failed> {
     let resource = &context.resource;
     let (kind, api_version) = convert::stored_as(resource);
-    let encoded = object::encode(&crate::custom::to_storage(context, new.clone()), kind, &api_version);
+    let encoded = object::encode(&crate::custom::stored(context, new.clone()).await?, kind, &api_version);
     let revision = context
         .storage()
         .write(resource, key, &encoded, stored.revision, Along::default())

@@ -35,10 +35,10 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             stored.bytes,
         ));
     }
-    context.object(StatusCode::OK, &served(context, &stored.bytes)?)
+    context.object(StatusCode::OK, &served(context, &stored.bytes).await?)
 }
 
 /// A stored object in the form that this request's resource serves.
-pub(crate) fn served(context: &Context, bytes: &[u8]) -> Result<Value, Status> {
-    Ok(custom::from_storage(context, parse_stored(bytes)?))
+pub(crate) async fn served(context: &Context, bytes: &[u8]) -> Result<Value, Status> {
+    custom::read(context, parse_stored(bytes)?).await
 }

@@ -7,13 +7,12 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::body::Body;
-use crate::context::Context;
+use crate::context::{Context, parse_stored};
 use crate::kinds::is_custom;
 use crate::negotiate::{Media, Shape};
 use crate::options::{ListOptions, RevisionMatch};
 use crate::selector::{FieldSelector, LabelSelector, Selector};
 use crate::status::Status;
-use crate::verbs::get::served;
 use crate::{custom, leases, object, respond, table};
 
 /// Objects are looked at in batches of at most this many when a selector and a limit are given.
@@ -54,7 +53,7 @@ pub(crate) struct Page {
     pub remaining: Option<u64>,
 }
 
-/// One object of a page: its bytes, and its parsed form if it was needed.
+/// One object of a page: its bytes, and its parsed form if it was needed, as it always is where a webhook converts.
 pub(crate) struct Item {
     pub bytes: Bytes,
     pub value: Option<Value>,
@@ -65,7 +64,7 @@ impl Item {
     pub fn value(self, context: &Context) -> Result<Value, Status> {
         match self.value {
             Some(value) => Ok(value),
-            None => served(context, &self.bytes),
+            None => Ok(custom::from_storage(context, parse_stored(&self.bytes)?)),
         }
     }
 }
@@ -163,8 +162,9 @@ pub(crate) async fn read(context: &Context, options: &ListOptions, selector: &Se
         page.revision = at.unwrap_or(read.revision);
         at = Some(page.revision);
         let mut cut = None;
+        let mut values = converted(context, &read.kvs).await?.into_iter();
         for (i, kv) in read.kvs.iter().enumerate() {
-            if let Some(item) = select(context, kv, selector)? {
+            if let Some(item) = select(context, kv, values.next(), selector)? {
                 page.items.push(item);
             }
             if limit > 0 && page.items.len() == limit && (i + 1 < read.kvs.len() || read.more) {
@@ -196,16 +196,34 @@ fn after(key: &[u8]) -> Bytes {
     next.into()
 }
 
+/// The objects as a webhook converts them; none where there is no webhook.
+async fn converted(context: &Context, kvs: &[KeyValue]) -> Result<Vec<Value>, Status> {
+    if !custom::is_read_by_webhook(context) {
+        return Ok(Vec::new());
+    }
+    let storage = context.storage();
+    let stored = kvs.iter().map(|kv| parse_stored(&storage.open(kv)?.bytes));
+    custom::read_all(context, stored.collect::<Result<_, _>>()?).await
+}
+
 /// The object, if it is selected.
-fn select(context: &Context, kv: &KeyValue, selector: &Selector) -> Result<Option<Item>, Status> {
+fn select(
+    context: &Context,
+    kv: &KeyValue,
+    converted: Option<Value>,
+    selector: &Selector,
+) -> Result<Option<Item>, Status> {
     let stored = context.storage().open(kv)?;
     if selector.is_everything() {
         return Ok(Some(Item {
             bytes: stored.bytes,
-            value: None,
+            value: converted,
         }));
     }
-    let value = served(context, &stored.bytes)?;
+    let value = match converted {
+        Some(value) => value,
+        None => custom::from_storage(context, parse_stored(&stored.bytes)?),
+    };
     Ok(selector.matches(&value).then_some(Item {
         bytes: stored.bytes,
         value: Some(value),

@@ -74,7 +74,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         _in_flight: server.metrics.start_watch(&context.info),
         _permit: permit,
     };
-    watch.follow_definition();
+    watch.follow_definition().await;
     let single = watch.selector.fields.exact("metadata.name").map(str::to_owned);
     let range = range(context, single.as_deref());
     let after = match start {
@@ -82,7 +82,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             watch.revision = revision;
             revision
         }
-        Start::State => watch.begin_with_state(&range, initial && options.bookmarks)?,
+        Start::State => watch.begin_with_state(&range, initial && options.bookmarks).await?,
     };
     match context.storage().client().store.watch(range, after) {
         Ok(watcher) => watch.watcher = Some(watcher),
@@ -146,30 +146,30 @@ struct Watch {
 
 impl Watch {
     /// Watches the definition behind a custom resource.
-    fn follow_definition(&mut self) {
+    async fn follow_definition(&mut self) {
         let store = &self.context.storage().client().store;
         if let Some(key) = custom::definition_key(&self.context) {
             self.definition = store.watch(key, store.revision()).ok();
-            self.look_at_definition();
+            self.look_at_definition().await;
         }
     }
 
     /// Ends the stream if instances are not what they were: the client lists anew.
-    fn look_at_definition(&mut self) {
+    async fn look_at_definition(&mut self) {
         let now = self.context.server.served();
         if now.same_form(&self.context.served, &self.context.resource) {
             return;
         }
         // What happened before it changed is still told.
         if let Some(Ok(batch)) = self.watcher.as_mut().map(Watcher::progress) {
-            self.events(&batch);
+            self.events(&batch).await;
         }
         self.ended = true;
     }
 
-    fn events(&mut self, batch: &WatchBatch) {
+    async fn events(&mut self, batch: &WatchBatch) {
         for event in &batch.events {
-            if let Err(status) = self.event(event) {
+            if let Err(status) = self.event(event).await {
                 self.push_error(&status);
                 break;
             }
@@ -178,18 +178,25 @@ impl Watch {
     }
 
     /// Queues what is there, and gives the revision from which changes follow.
-    fn begin_with_state(&mut self, range: &KeyRange, mark_end: bool) -> Result<u64, Status> {
+    async fn begin_with_state(&mut self, range: &KeyRange, mark_end: bool) -> Result<u64, Status> {
         let request = RangeRequest::new(range.clone());
         let read = self.context.storage().range(&request).map_err(Status::internal)?;
-        for kv in &read.kvs {
-            let stored = self.context.storage().open(kv)?;
-            if self.selector.is_everything() {
-                self.push_bytes("ADDED", &stored.bytes)?;
-            } else {
-                let value = served(&self.context, &stored.bytes)?;
-                if self.selector.matches(&value) {
-                    self.push("ADDED", &value)?;
-                }
+        if self.selector.is_everything() && self.is_as_stored() {
+            for kv in &read.kvs {
+                let stored = self.context.storage().open(kv)?;
+                self.push_bytes("ADDED", &stored.bytes);
+            }
+        } else {
+            let storage = self.context.storage();
+            let stored = read.kvs.iter().map(|kv| parse_stored(&storage.open(kv)?.bytes));
+            let values = custom::read_all(&self.context, stored.collect::<Result<_, _>>()?).await?;
+            for value in values
+                .iter()
+                .filter(|value| self.selector.matches(value))
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.push("ADDED", &value)?;
             }
         }
         for lease in leases::all(&self.context) {
@@ -229,7 +236,7 @@ impl Watch {
             };
             match polled {
                 Polled::End => self.ended = true,
-                Polled::Definition => self.look_at_definition(),
+                Polled::Definition => self.look_at_definition().await,
                 Polled::Deadline => {
                     if self.bookmarks {
                         self.push_bookmark(false);
@@ -250,7 +257,7 @@ impl Watch {
                         }
                     }
                 }
-                Polled::Batch(Ok(batch)) => self.events(&batch),
+                Polled::Batch(Ok(batch)) => self.events(&batch).await,
                 Polled::Batch(Err(error)) => {
                     let position = self.revision;
                     self.end_with(&error, position);
@@ -276,7 +283,7 @@ impl Watch {
     }
 
     /// One change: what it means to this watch depends on whether the object was and is selected.
-    fn event(&mut self, event: &Arc<Event>) -> Result<(), Status> {
+    async fn event(&mut self, event: &Arc<Event>) -> Result<(), Status> {
         let open = |value: &Bytes, revision: u64| self.context.storage().open_value(&event.key, value, revision);
         let new = match event.kind {
             EventKind::Put => Some(open(&event.value, event.mod_revision)?),
@@ -286,19 +293,24 @@ impl Watch {
             && let Some(bytes) = &new
         {
             let kind = if event.prev.is_some() { "MODIFIED" } else { "ADDED" };
-            return self.push_bytes(kind, bytes);
+            if self.is_as_stored() {
+                self.push_bytes(kind, bytes);
+                return Ok(());
+            }
+            let value = served(&self.context, bytes).await?;
+            return self.push(kind, &value);
         }
         let old = event
             .prev
             .as_ref()
             .map(|p| open(&p.value, p.mod_revision))
             .transpose()?;
-        let selected = |bytes: &Option<Bytes>| -> Result<Option<Value>, Status> {
+        let selected = async |bytes: Option<Bytes>| -> Result<Option<Value>, Status> {
             let Some(bytes) = bytes else { return Ok(None) };
-            let value = served(&self.context, bytes)?;
+            let value = served(&self.context, &bytes).await?;
             Ok(self.selector.matches(&value).then_some(value))
         };
-        match (selected(&old)?, selected(&new)?) {
+        match (selected(old).await?, selected(new).await?) {
             (None, Some(new)) => self.push("ADDED", &new),
             (Some(_), Some(new)) => self.push("MODIFIED", &new),
             (Some(mut old), None) => {
@@ -309,20 +321,20 @@ impl Watch {
         }
     }
 
-    /// Queues stored bytes, as they are where that is possible.
-    fn push_bytes(&mut self, kind: &str, bytes: &[u8]) -> Result<(), Status> {
+    /// Whether objects are sent as they are stored.
+    fn is_as_stored(&self) -> bool {
         let context = &self.context;
         let text = context.output.media != Media::Protobuf;
-        if text && context.output.shape == Shape::Object && !custom::is_converted(context) {
-            let mut line = BytesMut::with_capacity(bytes.len() + 40);
-            line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-            line.extend_from_slice(bytes);
-            line.extend_from_slice(b"}\n");
-            self.pending.push_back(line.freeze());
-            return Ok(());
-        }
-        let value = custom::from_storage(context, parse_stored(bytes)?);
-        self.push(kind, &value)
+        text && context.output.shape == Shape::Object && !custom::is_converted(context)
+    }
+
+    /// Queues stored bytes as they are.
+    fn push_bytes(&mut self, kind: &str, bytes: &[u8]) {
+        let mut line = BytesMut::with_capacity(bytes.len() + 40);
+        line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+        line.extend_from_slice(bytes);
+        line.extend_from_slice(b"}\n");
+        self.pending.push_back(line.freeze());
     }
 
     fn push(&mut self, kind: &str, value: &Value) -> Result<(), Status> {

@@ -142,6 +142,8 @@ fn deps(store: StoreClient, options: Options) -> Deps {
         heartbeats: Arc::new(OneNode),
         seal: SealPolicy::secrets(Arc::new(Flip)),
         tokens: None,
+        outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
+        proxy_certificate: None,
         member_name: Arc::new(|_| "web-2".into()),
         version: VersionInfo::new("v1.34.0+t".into(), "c".into(), "clean", "d".into(), "r".into()),
         options,

@@ -1,14 +1,19 @@
 //! The API in process: requests through the service over a store of one replica.
 
+mod aggregation;
+mod conversion;
 mod custom;
 mod door;
 mod failures;
 mod harness;
 mod objects;
+mod outbound;
 mod policies;
 mod protobuf;
 mod reading;
 mod repeating;
 mod services;
+mod tls_server;
 mod watching;
+mod webhooks;
 mod zeros;

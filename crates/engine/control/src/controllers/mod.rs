@@ -1,6 +1,8 @@
 //! The controllers, one folder each.
 
 mod active;
+mod apiservices;
+mod authentication;
 mod bootstrap;
 mod clusterroles;
 mod compaction;
@@ -14,6 +16,8 @@ mod quota;
 mod rootca;
 mod serviceaccounts;
 
+pub(crate) use apiservices::ApiServices;
+pub(crate) use authentication::Authentication;
 pub(crate) use bootstrap::Bootstrap;
 pub(crate) use clusterroles::ClusterRoles;
 pub(crate) use compaction::Compaction;

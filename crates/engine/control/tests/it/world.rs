@@ -166,6 +166,8 @@ impl World {
             heartbeats: Arc::new(NoHeartbeats),
             seal: SealPolicy::secrets(Arc::new(Flip)),
             tokens: None,
+            outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
+            proxy_certificate: None,
             member_name: Arc::new(|id| id.short()),
             version: VersionInfo::new(
                 "v1.34.0+engenho".into(),
@@ -196,6 +198,7 @@ impl World {
             members: self.members.clone(),
             clock: self.clock.clone(),
             root_ca_pem: ROOT_CA.into(),
+            front_proxy_ca_pem: Some("PROXY".into()),
             term,
         };
         Running {
