@@ -48,6 +48,7 @@ mod strategy;
 mod subresource;
 mod table;
 mod times;
+pub mod tokens;
 mod turns;
 pub mod validate;
 mod verbs;
@@ -57,8 +58,8 @@ pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;
 pub use door::{
-    ClientRoots, Door, DoorDeps, DoorOptions, PeerCertificate, RootsError, ServeOptions, TokenAuthenticator,
-    TokenError, serve_stream,
+    Anonymous, ClientRoots, Door, DoorDeps, DoorOptions, FrontProxy, PeerCertificate, RootsError, ServeOptions,
+    serve_stream,
 };
 pub use heartbeat::{Heartbeat, Heartbeats, NoHeartbeats};
 pub use identity::{identity_from_headers, identity_to_headers};
@@ -68,3 +69,4 @@ pub use seal::{SealError, SealPolicy, Sealer};
 pub use server::{ApiServer, Deps, Options, VersionInfo};
 pub use status::Status;
 pub use storage::Fence;
+pub use tokens::{BearerToken, TokenAuthenticator, TokenError};

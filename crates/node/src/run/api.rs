@@ -14,9 +14,9 @@ use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
-    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError,
-    SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers,
-    serve_stream,
+    ApiServer, Attempt, BearerToken, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router,
+    SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo,
+    identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
@@ -281,6 +281,8 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         seal: SealPolicy::secrets(Arc::new(Seals(sealer))),
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
+        issuer: Some(Arc::clone(&opened.issuer)),
+        further_tokens: Vec::new(),
         version: shared.version,
         options: Options {
             service_cidr: opened.stored.info.service_cidr.clone(),
@@ -645,7 +647,8 @@ impl MeshApi {
     }
 }
 
-/// Serves requests that other members forward: their sender was authenticated at that member's door.
+/// Serves requests that other members forward: their sender was authenticated at that member's door, or shows a token
+/// that only a replica can judge.
 #[derive(Clone)]
 struct Forwarded {
     local: Arc<Local>,
@@ -678,6 +681,9 @@ impl tower::Service<Request<Body>> for Forwarded {
             }
             if let Some(identity) = identity_from_headers(request.headers_mut()) {
                 request.extensions_mut().insert(identity);
+            } else if let Some(token) = BearerToken::take(request.headers_mut()) {
+                // That member has no replica, and leaves it to this one to find whose token it is.
+                request.extensions_mut().insert(token);
             }
             Ok(server.handle(request).await)
         })

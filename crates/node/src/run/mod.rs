@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use engenho_engine::apiserver::{
-    ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
+    ClientRoots, Door, DoorDeps, DoorOptions, TokenAuthenticator, TokenError, VersionInfo,
 };
+use engenho_engine::authn::Accepted;
 use engenho_engine::authz::TokenTable;
 use revoada::quic::{QuicJoinDialer, serve_joins};
 use revoada::{
@@ -458,6 +459,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         DoorDeps {
             certificates: holder,
             client_roots: Arc::new(ClientRoots::new([authority.as_slice()])?),
+            front_proxy: None,
             tokens,
             router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
             clock: Arc::new(OsClock),
@@ -670,10 +672,11 @@ impl Tokens {
 
 #[async_trait::async_trait]
 impl TokenAuthenticator for Tokens {
-    async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
-        let unknown = || TokenError::Invalid {
-            reason: "no such token".into(),
-        };
-        self.0.lookup(token).cloned().ok_or_else(unknown)
+    async fn authenticate(&self, token: &str, _: &[String]) -> Result<Accepted, TokenError> {
+        let identity = self.0.lookup(token).cloned().ok_or(TokenError::Unknown)?;
+        Ok(Accepted {
+            identity,
+            ..Accepted::default()
+        })
     }
 }

@@ -10,4 +10,5 @@ mod protobuf;
 mod reading;
 mod repeating;
 mod services;
+mod tokens;
 mod watching;

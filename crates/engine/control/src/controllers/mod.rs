@@ -13,6 +13,7 @@ mod protection;
 mod quota;
 mod rootca;
 mod serviceaccounts;
+mod tokens;
 
 pub(crate) use bootstrap::Bootstrap;
 pub(crate) use clusterroles::ClusterRoles;
@@ -26,3 +27,4 @@ pub(crate) use protection::Protection;
 pub(crate) use quota::Quotas;
 pub(crate) use rootca::RootCa;
 pub(crate) use serviceaccounts::ServiceAccounts;
+pub(crate) use tokens::Tokens;
