@@ -518,6 +518,8 @@ async fn serve(
     let shared = api::Shared {
         version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
         tokens: Arc::new(Tokens),
+        further_tokens: Vec::new(),
+        outbound: None,
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     if !witness {

@@ -1,13 +1,16 @@
-//! Admission: objects live only in namespaces that exist and stay, and go through the built-in plugins.
+//! Admission: objects live only in namespaces that exist and stay, and go through the built-in plugins,
+//! policies and webhooks.
 
 mod lookup;
 mod plugins;
 mod policies;
 mod security;
+mod webhooks;
 
 pub(crate) use plugins::{Admission, connect};
 pub(crate) use policies::Policies;
 use serde_json::Value;
+pub(crate) use webhooks::{Webhooks, concern};
 
 use crate::authorizer::{EscalationError, RbacWrite};
 use crate::context::{Context, parse_stored};

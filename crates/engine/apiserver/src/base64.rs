@@ -41,6 +41,17 @@ pub fn decode_url(text: &str) -> Result<Vec<u8>, usize> {
     }
 }
 
+/// Decodes the standard alphabet with its padding; the error is the offset of the first wrong byte.
+pub fn decode_standard(text: &str) -> Result<Vec<u8>, usize> {
+    if let Some(at) = text.find(['-', '_']) {
+        return Err(at);
+    }
+    if text.len() % 4 != 0 {
+        return Err(text.len());
+    }
+    decode_url(&text.replace('+', "-").replace('/', "_"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -58,5 +69,9 @@ mod tests {
     fn garbage_is_told_where() {
         assert_eq!(decode_url("!!"), Err(0));
         assert_eq!(decode_url("abc").map(|b| b[0]), Ok(b'i'));
+        assert_eq!(decode_standard("+/+/").as_deref(), Ok(&[251, 255, 191][..]));
+        assert_eq!(decode_standard("YQ=="), Ok(vec![b'a']));
+        assert_eq!(decode_standard("YW-_"), Err(2));
+        assert_eq!(decode_standard("YQ"), Err(2));
     }
 }

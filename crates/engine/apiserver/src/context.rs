@@ -47,6 +47,8 @@ pub(crate) struct Context {
     pub output: Output,
     /// The body, until it is read.
     pub body: Mutex<Option<Body>>,
+    /// When the client is told that it took too long.
+    pub deadline: tokio::time::Instant,
     /// Warnings for the answer.
     pub warnings: Mutex<Vec<String>>,
     /// What admission says of it, for the audit log.
@@ -62,6 +64,11 @@ impl Context {
     pub fn custom_version(&self) -> Option<(&Custom, &Version)> {
         let custom = self.served.custom(&self.resource)?;
         Some((custom, custom.version()?))
+    }
+
+    /// How long the request may still take.
+    pub fn time_left(&self) -> std::time::Duration {
+        self.deadline.saturating_duration_since(tokio::time::Instant::now())
     }
 
     /// The store.
@@ -180,6 +187,7 @@ impl Context {
             headers: HeaderMap::new(),
             output: self.output,
             body: Mutex::new(None),
+            deadline: self.deadline,
             warnings: Mutex::default(),
             annotations: Mutex::default(),
             stale: Mutex::default(),

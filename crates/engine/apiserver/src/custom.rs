@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::status::Status;
 use crate::{convert, kinds};
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -155,6 +156,19 @@ pub(crate) fn to_storage(context: &Context, mut object: Value) -> Value {
         }
         None => convert::to_storage(&context.resource, object),
     }
+}
+
+/// An object of one resource as another serves it that stores the same objects.
+pub(crate) async fn between(context: &Context, from: &Resource, to: &Resource, object: Value) -> Result<Value, Status> {
+    if !object.is_object() || (from.group == to.group && from.version == to.version) {
+        return Ok(object);
+    }
+    let mut converted = match context.served.custom(from) {
+        Some(_) => object,
+        None => convert::from_storage(to, convert::to_storage(from, object)),
+    };
+    converted["apiVersion"] = to.api_version().into();
+    Ok(converted)
 }
 
 /// Whether what is stored differs from what is served.

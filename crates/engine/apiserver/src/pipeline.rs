@@ -126,10 +126,11 @@ async fn answer(
     if !info.resource_request {
         return nonresource::handle(server, info, request).await;
     }
+    let deadline = tokio::time::Instant::now() + timeout;
     if long {
-        return dispatch(server, info, who, request, course).await;
+        return dispatch(server, info, who, request, course, deadline).await;
     }
-    match tokio::time::timeout(timeout, dispatch(server, info, who, request, course)).await {
+    match tokio::time::timeout_at(deadline, dispatch(server, info, who, request, course, deadline)).await {
         Ok(answer) => answer,
         Err(_) => Err(Status::timeout(&format!(
             "request did not complete within the requested timeout - {}s",
@@ -144,6 +145,7 @@ async fn dispatch(
     who: Identity,
     request: Request<Body>,
     course: &Course,
+    deadline: tokio::time::Instant,
 ) -> Result<Response<Body>, Status> {
     let served = server.served();
     let catalog = served.catalog.clone();
@@ -176,6 +178,7 @@ async fn dispatch(
         headers: parts.headers,
         output,
         body: Mutex::new(Some(incoming)),
+        deadline,
         warnings: Mutex::default(),
         annotations: Mutex::default(),
         stale: Mutex::default(),

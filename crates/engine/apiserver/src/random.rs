@@ -24,6 +24,13 @@ pub fn uuid(entropy: &dyn Entropy) -> String {
     out
 }
 
+/// A random number below `bound`, which is not zero.
+pub fn below(entropy: &dyn Entropy, bound: usize) -> usize {
+    let mut bytes = [0_u8; 8];
+    entropy.fill(&mut bytes);
+    (u64::from_le_bytes(bytes) % bound.max(1) as u64) as usize
+}
+
 /// `prefix` with five random letters.
 pub fn name(entropy: &dyn Entropy, prefix: &str) -> String {
     let cut = prefix

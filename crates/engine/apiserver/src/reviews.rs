@@ -19,9 +19,11 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         ("", "componentstatuses", "list") => Ok(component_statuses(context)),
         ("", "componentstatuses", "get") => Err(context.not_found(&context.info.path_name)),
         ("", "bindings", "create") => {
-            let (review, options) = body(context).await?;
+            let (mut review, options) = body(context).await?;
             let name = object::name(&review).to_owned();
-            Admission::create(context, &name, options.dry_run).policies(&review, None)?;
+            Admission::create(context, &name, options.dry_run)
+                .review(&mut review, None)
+                .await?;
             subresource::bind(context, &name, &review).await
         }
         (_, _, "create") => {

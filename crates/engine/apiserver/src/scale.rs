@@ -138,6 +138,33 @@ fn selector_text(context: &Context, object: &Value) -> String {
     terms.join(",")
 }
 
+/// Admits the Scale of an object that is about to be written. Webhooks may change its count.
+pub(crate) async fn admit(
+    context: &Context,
+    admission: &Admission<'_>,
+    new: &mut Value,
+    old: &Value,
+) -> Result<(), Status> {
+    let bad = |error: engenho_crd::scale::ScaleError| Status::bad_request(error.to_string());
+    let Some(paths) = custom(context) else {
+        let mut scale = of(context, new);
+        let wanted = scale["spec"]["replicas"].clone();
+        admission.review(&mut scale, Some(&of(context, old))).await?;
+        if scale["spec"]["replicas"] != wanted {
+            new["spec"]["replicas"] = scale["spec"]["replicas"].as_i64().unwrap_or_default().into();
+        }
+        return Ok(());
+    };
+    let (before, _) = paths.view(old).map_err(bad)?;
+    let (mut scale, was_set) = paths.view(new).map_err(bad)?;
+    let wanted = scale["spec"]["replicas"].clone();
+    admission.review(&mut scale, Some(&before)).await?;
+    if scale["spec"]["replicas"] != wanted {
+        paths.put(new, &scale, was_set).map_err(bad)?;
+    }
+    Ok(())
+}
+
 async fn change(
     context: &Context,
     options: &WriteOptions,
@@ -177,8 +204,6 @@ async fn change(
             let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
             return Err(Status::invalid("autoscaling", "Scale", name, &[error]));
         }
-        let admission = Admission::update(context, "scale", name, options.dry_run);
-        admission.policies(&scale, Some(&of(context, live)))?;
         let mut new = live.clone();
         if new["spec"].is_null() {
             new["spec"] = json!({});

@@ -18,13 +18,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::admit::Policies;
+use crate::admit::{Policies, Webhooks};
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
 use crate::documents::Documents;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
+use crate::outbound::Outbound;
 use crate::pipeline;
 use crate::seal::SealPolicy;
 use crate::services::Range;
@@ -83,6 +84,8 @@ pub struct Deps {
     pub issuer: Option<Arc<Issuer>>,
     /// Who else may know a bearer token: asked last, in this order.
     pub further_tokens: Vec<Arc<dyn TokenAuthenticator>>,
+    /// The way to webhooks and aggregated servers; `None` calls nobody.
+    pub outbound: Option<Arc<dyn Outbound>>,
     /// Display name of a member, for error texts.
     pub member_name: MemberName,
     /// What `/version` says.
@@ -110,6 +113,8 @@ pub(crate) struct Inner {
     pub turns: Turns,
     /// The admission policies in force.
     pub policies: Policies,
+    /// The admission webhooks in force.
+    pub webhooks: Webhooks,
     /// The ranges of cluster IPs.
     pub service_ranges: Vec<Range>,
     customs: CustomResources,
@@ -141,6 +146,7 @@ impl ApiServer {
             documents: Documents::default(),
             turns: Turns::default(),
             policies: Policies::default(),
+            webhooks: Webhooks::default(),
             service_ranges: deps.options.service_cidr.split(',').filter_map(Range::parse).collect(),
             customs: CustomResources::default(),
             deps,

@@ -341,6 +341,11 @@ impl Status {
         Self::plain(503, "ServiceUnavailable", message).retry_after(1)
     }
 
+    /// 503 of a service that is not there to be asked.
+    pub fn service_unavailable(message: &str) -> Self {
+        Self::plain(503, "ServiceUnavailable", message)
+    }
+
     /// 503 of a cluster without a majority, naming the voters that are missing.
     pub fn no_quorum(reason: &str, missing: &[String]) -> Self {
         let names = if missing.is_empty() {

@@ -30,7 +30,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         ("scale", _) => scale::handle(context).await,
         ("binding", "create") => {
             let mut review = body_of(context, "", "v1", "Binding").await?;
-            post(context, &mut review)?;
+            post(context, &mut review).await?;
             bind(context, &info.path_name, &review).await
         }
         ("eviction", "create") => evict(context).await,
@@ -42,7 +42,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
                 return Err(context.not_found(&info.path_name));
             }
             if sub.connect {
-                admit::connect(context, sub)?;
+                admit::connect(context, sub).await?;
             }
             Err(Status::unavailable(&format!(
                 "{} is not served by this member",
@@ -76,11 +76,11 @@ pub(crate) async fn body_of(context: &Context, group: &str, version: &str, kind:
 }
 
 /// Admits what is posted to a subresource.
-fn post(context: &Context, body: &mut Value) -> Result<(), Status> {
+async fn post(context: &Context, body: &mut Value) -> Result<(), Status> {
     let dry_run = options::dry_run(context.info.query.all("dryRun"), &mut Vec::new());
     let admission = Admission::post(context, &context.info.subresource, &context.info.path_name, dry_run);
-    admission.mutate(body, None)?;
-    admission.validate(body, None).map(drop)
+    admission.mutate(body, None).await?;
+    admission.validate(body, None).await.map(drop)
 }
 
 const PODS: GroupResource<'static> = GroupResource {
@@ -185,7 +185,7 @@ async fn evict(context: &Context) -> Result<Response<Body>, Status> {
         ));
     }
     context.prepare_read(None).await?;
-    post(context, &mut eviction)?;
+    post(context, &mut eviction).await?;
     let stored = context
         .storage()
         .get(&context.key(name))?

@@ -14,7 +14,7 @@ use crate::status::{FieldError, Status};
 use crate::storage::{Along, Stored, WriteFailure};
 use crate::validate::meta;
 use crate::verbs::{create, get::served};
-use crate::{services, strategy, times};
+use crate::{scale, services, strategy, times};
 
 /// How often a write is tried again when somebody else was faster.
 const CONFLICTS_MAX: usize = 8;
@@ -65,8 +65,12 @@ pub(crate) async fn run(
     mut make: impl FnMut(Option<&Value>) -> Result<Value, Status>,
 ) -> Result<(StatusCode, Value), Status> {
     let key = context.key(plan.name);
-    let mut current = context.storage().get(&key)?;
-    let mut fresh = false;
+    let mut fresh = admit::concern(context)?;
+    let mut current = if fresh {
+        newest(context, &key).await?
+    } else {
+        context.storage().get(&key)?
+    };
     let mut conflicts = 0;
     loop {
         match attempt(context, plan, &key, current.as_ref(), &mut make).await {
@@ -133,7 +137,10 @@ async fn attempt(
     // What is posted to the others is admitted where it is read.
     let admitted = !matches!(plan.subresource, "scale" | "binding");
     if admitted {
-        admission.mutate(&mut new, Some(&old))?;
+        admission.mutate(&mut new, Some(&old)).await?;
+    }
+    if plan.subresource == "scale" {
+        scale::admit(context, &admission, &mut new, &old).await?;
     }
     if services::concerns(context) && plan.subresource.is_empty() {
         along.and(services::update(context, &mut new, &old)?);
@@ -176,7 +183,7 @@ async fn attempt(
     };
     warnings.into_iter().for_each(|warning| context.warn(warning));
     if admitted {
-        along.and(admission.validate(&new, Some(&old))?);
+        along.and(admission.validate(&new, Some(&old)).await?);
     }
     engenho_defaults::finish(group, plural, &mut new);
     object::set_meta(&mut new, "resourceVersion", current.revision.to_string());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use engenho_engine::apiserver::authorizer::StoreAuthorizer;
 use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
+use engenho_engine::apiserver::outbound::Outbound;
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
     ApiServer, Attempt, BearerToken, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router,
@@ -176,8 +177,12 @@ impl Heartbeats for GossipHeartbeats {
 pub struct Shared {
     /// What `/version` says.
     pub version: VersionInfo,
-    /// Who stands behind a bearer token.
+    /// Who stands behind a static bearer token.
     pub tokens: Arc<dyn TokenAuthenticator>,
+    /// Who else may know a bearer token.
+    pub further_tokens: Vec<Arc<dyn TokenAuthenticator>>,
+    /// The way to webhooks and aggregated servers.
+    pub outbound: Option<Arc<dyn Outbound>>,
 }
 
 /// Opens the local server when the replica is ready, and ends it when there is none any more.
@@ -282,7 +287,8 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
         issuer: Some(Arc::clone(&opened.issuer)),
-        further_tokens: Vec::new(),
+        further_tokens: shared.further_tokens,
+        outbound: shared.outbound,
         version: shared.version,
         options: Options {
             service_cidr: opened.stored.info.service_cidr.clone(),

@@ -7,7 +7,8 @@ use engenho_catalog::{SchemaType, Subresource};
 use serde_json::{Value, json};
 
 use super::lookup::Stored;
-use super::{policies, security};
+use super::webhooks::Rounds;
+use super::{policies, security, webhooks};
 use crate::context::Context;
 use crate::status::{GroupResource, Status};
 use crate::storage::Along;
@@ -25,10 +26,12 @@ pub(crate) struct Admission<'a> {
     subresource: &'a str,
     name: &'a str,
     dry_run: bool,
+    /// Whether the name was made here.
+    generated: bool,
 }
 
-/// Judges by admission policies whether somebody may connect to an object through one of its subresources.
-pub(crate) fn connect(context: &Context, subresource: &Subresource) -> Result<(), Status> {
+/// Judges by policies and webhooks whether somebody may connect to an object through one of its subresources.
+pub(crate) async fn connect(context: &Context, subresource: &Subresource) -> Result<(), Status> {
     let query = &context.info.query;
     let mut object = json!({"kind": subresource.kind.kind, "apiVersion": subresource_version(context, subresource)});
     for (name, of) in &subresource.parameters {
@@ -40,16 +43,48 @@ pub(crate) fn connect(context: &Context, subresource: &Subresource) -> Result<()
             _ => value.into(),
         };
     }
-    policies::check(&policies::Attributes {
+    let attributes = policies::Attributes {
         context,
         operation: policies::Operation::Connect,
         subresource: &context.info.subresource,
         name: &context.info.path_name,
-        object: &object,
+        object: &Value::Null,
         old: &Value::Null,
         dry_run: false,
         options: &Value::Null,
-    })
+    };
+    let mut rounds = Rounds::default();
+    webhooks::mutate(&attributes, &mut object, &mut rounds).await?;
+    if rounds.is_changed() {
+        rounds.again(&object);
+        webhooks::mutate(&attributes, &mut object, &mut rounds).await?;
+    }
+    let attributes = policies::Attributes {
+        object: &object,
+        ..attributes
+    };
+    policies::check(&attributes)?;
+    webhooks::validate(&attributes).await
+}
+
+/// What a new object has that the server gave it: webhooks see it without.
+struct Given(Vec<(&'static str, Value)>);
+
+impl Given {
+    fn take(object: &mut Value, generated: bool) -> Self {
+        let fields = ["uid", "creationTimestamp", "name"];
+        let hidden = &fields[..if generated { 3 } else { 2 }];
+        let taken = hidden
+            .iter()
+            .filter_map(|field| Some((*field, object::remove_meta(object, field)?)));
+        Self(taken.collect())
+    }
+
+    fn put(&self, object: &mut Value) {
+        for (field, value) in &self.0 {
+            object::set_meta(object, field, value.clone());
+        }
+    }
 }
 
 fn subresource_version(context: &Context, subresource: &Subresource) -> String {
@@ -87,7 +122,13 @@ impl<'a> Admission<'a> {
             subresource,
             name,
             dry_run,
+            generated: false,
         }
+    }
+
+    /// The same of an object whose name is made here.
+    pub fn generated(self, generated: bool) -> Self {
+        Self { generated, ..self }
     }
 
     fn request(&self) -> Request<'a> {
@@ -128,16 +169,123 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Lets plugins complete the object.
-    pub fn mutate(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    /// What is done, as policies and webhooks call it.
+    fn operation(&self) -> policies::Operation {
+        match self.operation {
+            Operation::Create => policies::Operation::Create,
+            Operation::Update => policies::Operation::Update,
+            Operation::Delete => policies::Operation::Delete,
+        }
+    }
+
+    fn attributes<'b>(
+        &'b self,
+        object: &'b Value,
+        old: Option<&'b Value>,
+        options: &'b Value,
+    ) -> policies::Attributes<'b> {
+        policies::Attributes {
+            context: self.context,
+            operation: self.operation(),
+            subresource: self.subresource,
+            name: self.name,
+            object,
+            old: old.unwrap_or(&Value::Null),
+            dry_run: self.dry_run,
+            options,
+        }
+    }
+
+    fn options(&self) -> Value {
+        policies::options(self.context, self.operation())
+    }
+
+    /// Lets plugins and webhooks complete the object.
+    pub async fn mutate(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        self.plugins(object, old)?;
+        if webhooks::concern(self.context)? {
+            let options = self.options();
+            Box::pin(self.webhooks(object, old, &options, true)).await?;
+        }
+        Ok(())
+    }
+
+    fn plugins(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         let entropy = &*self.context.server.deps.entropy;
         let mut suffix = || random::name(entropy, "");
         engenho_admission::mutate(&self.request(), object, old, &Stored(self.context), &mut suffix)
             .map_err(|refusal| self.refused(refusal, object))
     }
 
+    /// Lets webhooks complete the object: twice, if they changed it, with the plugins between.
+    async fn webhooks(
+        &self,
+        object: &mut Value,
+        old: Option<&Value>,
+        options: &Value,
+        plugins: bool,
+    ) -> Result<(), Status> {
+        let is_new = self.operation == Operation::Create && self.subresource.is_empty();
+        let name = if self.generated { "" } else { self.name };
+        let shown = Self { name, ..*self };
+        let nothing = Value::Null;
+        let attributes = shown.attributes(&nothing, old, options);
+        let given = is_new.then(|| Given::take(object, self.generated));
+        let give = |object: &mut Value| given.iter().for_each(|given| given.put(object));
+        let booked = object.pointer("/metadata/managedFields").cloned();
+        let mut rounds = Rounds::default();
+        webhooks::mutate(&attributes, object, &mut rounds).await?;
+        if rounds.is_changed() {
+            if plugins {
+                give(object);
+                self.plugins(object, old)?;
+                if is_new {
+                    Given::take(object, self.generated);
+                }
+            }
+            rounds.again(object);
+            webhooks::mutate(&attributes, object, &mut rounds).await?;
+        }
+        give(object);
+        if object.is_object() {
+            self.check_bookkeeping(object, booked);
+            if let Some(warning) = engenho_warnings::dedup_owner_references(object, true) {
+                self.context.warn(warning);
+            }
+        }
+        Ok(())
+    }
+
+    /// Webhooks that spoil managed fields do not get their way.
+    fn check_bookkeeping(&self, object: &mut Value, before: Option<Value>) {
+        let now = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let Some(error) = now.and_then(|list| engenho_patch::managed::validate_managed_fields(list).err()) else {
+            return;
+        };
+        self.context.warn(format!(
+            ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {error}"
+        ));
+        match before {
+            Some(before) => object::set_meta(object, "managedFields", before),
+            None => drop(object::remove_meta(object, "managedFields")),
+        }
+    }
+
     /// Lets plugins check the object as it would be stored. Gives what is written with it.
-    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
+    pub async fn validate(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
+        self.check(object, old)?;
+        let options = self.options();
+        self.judge(object, old, &options).await?;
+        let (request, lookup) = (self.request(), Stored(self.context));
+        let mut along = Along::default();
+        let updates = quota::plan(&request, object, old, &lookup);
+        for update in updates.map_err(|refusal| self.refused(refusal, object))? {
+            along.and(self.count(&update)?);
+        }
+        Ok(along)
+    }
+
+    fn check(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
         let (request, lookup) = (self.request(), Stored(self.context));
         let refused = |refusal| self.refused(refusal, object);
         let wanted = engenho_admission::authorization(&request, object, old, &lookup).map_err(refused)?;
@@ -149,49 +297,37 @@ impl<'a> Admission<'a> {
             }));
         }
         engenho_admission::validate(&request, object, old, &lookup).map_err(refused)?;
-        security::check(self.context, self.operation, self.subresource, object, old)?;
-        self.policies(object, old)?;
-        let mut along = Along::default();
-        for update in quota::plan(&request, object, old, &lookup).map_err(refused)? {
-            along.and(self.count(&update)?);
-        }
-        Ok(along)
+        security::check(self.context, self.operation, self.subresource, object, old)
     }
 
-    /// Judges the object by admission policies only. Those that stand for parts of others, such as a Scale, have no
+    /// Admits an object by webhooks and policies only. Those that stand for parts of others, such as a Scale, have no
     /// further plugins.
-    pub fn policies(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
-        let operation = match self.operation {
-            Operation::Create => policies::Operation::Create,
-            Operation::Update => policies::Operation::Update,
-            Operation::Delete => policies::Operation::Delete,
-        };
-        let options = policies::options(self.context, operation);
-        self.judge(operation, object, old, &options)
+    pub async fn review(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        let options = self.options();
+        if webhooks::concern(self.context)? {
+            Box::pin(self.webhooks(object, old, &options, false)).await?;
+        }
+        self.judge(object, old, &options).await
     }
 
-    /// Judges a deletion by admission policies.
-    pub fn policies_of_deletion(&self, old: &Value, options: &Value) -> Result<(), Status> {
-        self.judge(policies::Operation::Delete, &Value::Null, Some(old), options)
+    /// Admits a deletion. `judged` if policies and webhooks are asked.
+    pub async fn deletion(&self, old: &Value, options: &Value, judged: bool) -> Result<(), Status> {
+        let mut nothing = Value::Null;
+        self.plugins(&mut nothing, Some(old))?;
+        if !judged {
+            return Ok(());
+        }
+        if webhooks::concern(self.context)? {
+            Box::pin(self.webhooks(&mut nothing, Some(old), options, true)).await?;
+        }
+        self.judge(&Value::Null, Some(old), options).await
     }
 
-    fn judge(
-        &self,
-        operation: policies::Operation,
-        object: &Value,
-        old: Option<&Value>,
-        options: &Value,
-    ) -> Result<(), Status> {
-        policies::check(&policies::Attributes {
-            context: self.context,
-            operation,
-            subresource: self.subresource,
-            name: self.name,
-            object,
-            old: old.unwrap_or(&Value::Null),
-            dry_run: self.dry_run,
-            options,
-        })
+    /// Judges by policies, then by webhooks.
+    async fn judge(&self, object: &Value, old: Option<&Value>, options: &Value) -> Result<(), Status> {
+        let attributes = self.attributes(object, old, options);
+        policies::check(&attributes)?;
+        Box::pin(webhooks::validate(&attributes)).await
     }
 
     fn is_allowed(&self, wanted: &engenho_admission::Attributes) -> bool {

@@ -17,11 +17,15 @@ use engenho_catalog::Resource;
 use serde_json::{Value, json};
 
 pub(crate) use attributes::{Attributes, Operation, options};
+pub(super) use authorizer::Asked;
 use cache::Hook;
 pub(crate) use cache::Policies;
+pub(super) use compiled::Expression;
 use compiled::{Binding, Policy};
+pub(super) use evaluate::conditions_hold;
 use evaluate::{Annotation, Decision, Inputs, Outcome, evaluate};
-use matching::{Matched, matches};
+use matching::matches;
+pub(super) use matching::{Matched, by_rules, in_namespace, selects_object};
 
 use super::lookup::Stored;
 use crate::convert;

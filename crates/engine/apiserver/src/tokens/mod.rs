@@ -2,10 +2,12 @@
 //! itself.
 
 mod objects;
+mod oidc;
 pub(crate) mod openid;
 pub(crate) mod request;
 pub(crate) mod review;
 mod used;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use engenho_authn::{Accepted, Rejected, bootstrap, common_audiences};
 use http::{HeaderMap, header};
 
 use self::objects::StoredObjects;
+pub use self::oidc::OidcTokens;
+pub use self::webhook::{WebhookSettings, WebhookTokens};
 use crate::server::Inner;
 use crate::status::Status;
 

@@ -35,11 +35,11 @@ pub(crate) async fn create(context: &Context) -> Result<Response<Body>, Status> 
     let mut request = book(context, request, &options.manager, &at);
     let name = context.info.path_name.as_str();
     let admission = Admission::post(context, &context.info.subresource, name, options.dry_run);
-    admission.mutate(&mut request, None)?;
+    admission.mutate(&mut request, None).await?;
 
     let account = found(context, "serviceaccounts", &context.info.namespace, name)?;
     complete(context, &mut request, &account, &issuer, &at)?;
-    admission.validate(&request, None)?;
+    admission.validate(&request, None).await?;
     let token = issue(context, &request, &account, &issuer)?;
     request["status"] = token;
     if request["spec"].get("boundObjectRef").is_none() {

@@ -118,7 +118,10 @@ pub(crate) async fn store(
     wait_for_account(context, &object).await;
     let _turn = turn_at_quotas(context).await?;
     let base = object;
-    let mut linearized = false;
+    let mut linearized = admit::concern(context)?;
+    if linearized {
+        context.linearize().await?;
+    }
     let mut tries = 0;
     loop {
         tries += 1;
@@ -126,8 +129,7 @@ pub(crate) async fn store(
         if generated {
             object::set_meta(&mut object, "name", random::name(entropy, &prefix));
         }
-        let name = object::name(&object).to_owned();
-        let along = match prepare(context, &mut object, options.dry_run) {
+        let along = match prepare(context, &mut object, options.dry_run, generated).await {
             // What is missed or in the way may be otherwise by now, and not yet so on this replica.
             Err(status) if !linearized && (400..500).contains(&status.code) => {
                 context.linearize().await?;
@@ -136,6 +138,7 @@ pub(crate) async fn store(
             }
             along => along?,
         };
+        let name = object::name(&object).to_owned();
         let taken = || {
             if prefix.is_empty() {
                 Status::already_exists(context.gr(), &name)
@@ -172,15 +175,15 @@ pub(crate) async fn store(
 }
 
 /// Completes and checks a new object. Gives what has to be so, and is written, with it.
-fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along, Status> {
+async fn prepare(context: &Context, object: &mut Value, dry_run: bool, generated: bool) -> Result<Along, Status> {
     let resource = &context.resource;
     let name = object::name(object).to_owned();
     let mut along = admit::create(context, &name)?;
     if let Some(warning) = engenho_warnings::dedup_owner_references(object, false) {
         context.warn(warning);
     }
-    let admission = Admission::create(context, &name, dry_run);
-    admission.mutate(object, None)?;
+    let admission = Admission::create(context, &name, dry_run).generated(generated);
+    admission.mutate(object, None).await?;
     if services::concerns(context) {
         along.and(services::create(context, object)?);
     }
@@ -216,7 +219,7 @@ fn prepare(context: &Context, object: &mut Value, dry_run: bool) -> Result<Along
         engenho_warnings::create(group, version, plural, object)
     };
     warnings.into_iter().for_each(|warning| context.warn(warning));
-    along.and(admission.validate(object, None)?);
+    along.and(admission.validate(object, None).await?);
     // Whoever reads it finds the defaults of what plugins added as well.
     if context.custom_version().is_none() {
         strategy::default(resource, object);

@@ -223,8 +223,13 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
 /// Deletes one object in the request's namespace.
 pub(crate) async fn delete(context: &Context, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
     let key = context.key(name);
-    let mut current = context.storage().get(&key)?;
-    let (mut fresh, mut conflicts) = (false, 0);
+    let mut fresh = admit::concern(context)?;
+    let mut current = if fresh {
+        newest(context, &key).await?
+    } else {
+        context.storage().get(&key)?
+    };
+    let mut conflicts = 0;
     loop {
         let attempt = match &current {
             Some(stored) => attempt(context, &key, stored, options).await,
@@ -287,11 +292,9 @@ async fn attempt(context: &Context, key: &str, stored: &Stored, options: &Delete
     let old = served(context, &stored.bytes)?;
     options.check(context, &old)?;
     let admission = Admission::delete(context, object::name(&old), options.dry_run);
-    admission.mutate(&mut Value::Null, Some(&old))?;
     // An eviction is judged as such.
-    if context.info.subresource.is_empty() {
-        admission.policies_of_deletion(&old, &options.to_value())?;
-    }
+    let judged = context.info.subresource.is_empty();
+    admission.deletion(&old, &options.to_value(), judged).await?;
     let kind = kind_of(resource);
     let mut new = old.clone();
     set_finalizers(&mut new, &finalizers(&old, options.propagation, kind));

@@ -155,6 +155,7 @@ pub fn deps(store: StoreClient, options: Options) -> Deps {
         tokens: None,
         issuer: Some(Arc::new(issuer())),
         further_tokens: Vec::new(),
+        outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
         member_name: Arc::new(|_| "web-2".into()),
         version: VersionInfo::new("v1.34.0+t".into(), "c".into(), "clean", "d".into(), "r".into()),
         options,

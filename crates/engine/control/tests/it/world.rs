@@ -172,6 +172,7 @@ impl World {
                 "https://issuer.test",
             ))),
             further_tokens: Vec::new(),
+            outbound: None,
             member_name: Arc::new(|id| id.short()),
             version: VersionInfo::new(
                 "v1.34.0+engenho".into(),

@@ -34,7 +34,7 @@ impl Operation {
 
 /// Group, version, and a kind or resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Qualified {
+pub(in crate::admit) struct Qualified {
     pub group: String,
     pub version: String,
     pub name: String,
@@ -117,8 +117,13 @@ impl<'a> Attributes<'a> {
     }
 
     /// The kind of what is written.
-    pub(super) fn kind(&self) -> Qualified {
+    pub(in crate::admit) fn kind(&self) -> Qualified {
         Qualified::kind(&self.context.resource, self.subresource)
+    }
+
+    /// The resource of the request.
+    pub(in crate::admit) fn requested(&self) -> Qualified {
+        Qualified::resource(&self.context.resource)
     }
 
     /// What the authorizer is asked of the request itself.
@@ -131,7 +136,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// The variable `request`, for a policy whose rules name this resource and kind.
-    pub(super) fn request(&self, resource: &Qualified, kind: &Qualified) -> Value {
+    pub(in crate::admit) fn request(&self, resource: &Qualified, kind: &Qualified) -> Value {
         let identity = &self.context.identity;
         let mut user = Map::new();
         let mut put = |key: &str, value: Value| {

@@ -6,7 +6,7 @@ use crate::authorizer::{Attributes, Identity};
 use crate::context::Context;
 
 /// Asks on behalf of a request.
-pub(super) struct Asked<'a>(pub &'a Context);
+pub(in crate::admit) struct Asked<'a>(pub &'a Context);
 
 impl Authorizer for Asked<'_> {
     fn authorize(&self, question: &Question<'_>) -> Decision {

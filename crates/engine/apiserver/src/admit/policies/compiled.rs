@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// An expression, as it was written and ready to run; or why it cannot run.
 #[derive(Debug)]
-pub(super) struct Expression {
+pub(in crate::admit) struct Expression {
     /// As it was written.
     pub source: String,
     /// What runs.
@@ -14,7 +14,8 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    fn new(source: &str, environment: &Environment, wanted: &[Type]) -> Self {
+    /// Compiles it. What does not compile fails when it is used.
+    pub fn new(source: &str, environment: &Environment, wanted: &[Type]) -> Self {
         let program = compile(source, environment).and_then(|program| program.expecting(wanted));
         Self {
             source: source.to_owned(),

@@ -147,18 +147,29 @@ pub(super) fn evaluate(policy: &Policy, inputs: &Inputs<'_>) -> Outcome {
     }
 }
 
-/// Whether all match conditions hold. One that does not outweighs others that cannot be told.
+/// Whether the match conditions of a policy hold.
 fn applies(policy: &Policy, inputs: &Inputs<'_>) -> Result<bool, String> {
     if policy.conditions.is_empty() {
         return Ok(true);
     }
-    let bindings = inputs.bindings(policy, true);
+    conditions_hold(&policy.conditions, policy.fails, &inputs.bindings(policy, true))
+}
+
+/// Whether all match conditions hold. One that does not outweighs others that cannot be told.
+///
+/// # Errors
+/// Why that cannot be told; never unless `fails`.
+pub(in crate::admit) fn conditions_hold(
+    conditions: &[Expression],
+    fails: bool,
+    bindings: &Bindings<'_>,
+) -> Result<bool, String> {
     let mut budget = Budget::match_conditions();
     let mut held = Vec::new();
-    for condition in &policy.conditions {
-        match run(condition, &bindings, &mut budget) {
+    for condition in conditions {
+        match run(condition, bindings, &mut budget) {
             Ok(result) => held.push(result),
-            Err(_) if !policy.fails => return Ok(false),
+            Err(_) if !fails => return Ok(false),
             Err(error) => return Err(error.to_string()),
         }
     }
@@ -173,7 +184,7 @@ fn applies(policy: &Policy, inputs: &Inputs<'_>) -> Result<bool, String> {
     }
     match errors.as_slice() {
         [] => Ok(true),
-        _ if !policy.fails => Ok(false),
+        _ if !fails => Ok(false),
         [one] => Err(one.clone()),
         several => Err(format!("[{}]", several.join(", "))),
     }

@@ -8,7 +8,7 @@ use super::attributes::{Attributes, Operation, Qualified};
 use crate::selector;
 
 /// The request as the rules of a policy name it.
-pub(super) struct Matched<'a> {
+pub(in crate::admit) struct Matched<'a> {
     /// The resource.
     pub resource: Qualified,
     /// The kind of the object.
@@ -55,7 +55,8 @@ fn as_requested<'a>(attributes: &Attributes<'a>) -> Matched<'a> {
     }
 }
 
-fn by_rules<'a>(rules: &[Value], exact: bool, attributes: &Attributes<'a>) -> Option<Matched<'a>> {
+/// How one of the rules names the request; with another version or group if `exact` does not forbid that.
+pub(in crate::admit) fn by_rules<'a>(rules: &[Value], exact: bool, attributes: &Attributes<'a>) -> Option<Matched<'a>> {
     let requested = &*attributes.context.resource;
     let about = |resource: &Resource| rules.iter().any(|rule| is_about(rule, attributes, resource));
     if about(requested) {
@@ -108,11 +109,12 @@ fn is_everything(selector: &Value) -> bool {
     labels.is_none_or(serde_json::Map::is_empty) && items(&selector["matchExpressions"]).is_empty()
 }
 
-fn in_namespace(
+/// Whether the labels of the request's namespace are selected.
+pub(in crate::admit) fn in_namespace<E>(
     selector: &Value,
     attributes: &Attributes<'_>,
-    namespace: &impl Fn() -> Result<Value, String>,
-) -> Result<bool, String> {
+    namespace: &impl Fn() -> Result<Value, E>,
+) -> Result<bool, E> {
     let about_namespaces = attributes.context.resource.plural == "namespaces";
     if is_everything(selector) || attributes.namespace().is_empty() && !about_namespaces {
         return Ok(true);
@@ -125,7 +127,8 @@ fn in_namespace(
     Ok(selector::selects(selector, &namespace()?))
 }
 
-fn selects_object(selector: &Value, attributes: &Attributes<'_>) -> bool {
+/// Whether the labels of the object are selected, as they are or as they were.
+pub(in crate::admit) fn selects_object(selector: &Value, attributes: &Attributes<'_>) -> bool {
     let selects = |object: &Value| object.is_object() && selector::selects(selector, object);
     is_everything(selector) || selects(attributes.object) || selects(attributes.old)
 }
