@@ -13,6 +13,8 @@ mod jose;
 mod keys;
 pub mod legacy;
 mod objects;
+#[cfg(test)]
+mod properties;
 pub mod service_account;
 pub mod structured;
 mod verdict;

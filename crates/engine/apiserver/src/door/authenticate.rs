@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{Request, header};
 
-use super::{Door, PeerCertificate, front_proxy};
+use super::{Door, PeerCertificate, front_proxy, websocket};
 use crate::authorizer::Identity;
 use crate::body::Body;
 use crate::identity;
@@ -107,19 +107,29 @@ impl Door {
         }
         let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
         let mut warning = None;
+        let mut token = None;
         match authorization.map(Header::read) {
-            Some(Header::Token(token)) => match self.deps.tokens.authenticate(token, &[]).await {
-                Ok(accepted) => return Ok(known(identity::authenticated(accepted.identity))),
-                Err(TokenError::Unavailable { reason }) => return Err(Status::unavailable(&reason)),
-                Err(TokenError::Unknown | TokenError::Invalid { .. }) => {
-                    return Ok(Authenticated {
-                        sender: Sender::Token(BearerToken::new(token)),
-                        warning: None,
-                    });
-                }
-            },
+            Some(Header::Token(text)) => token = Some(text.to_owned()),
             Some(Header::Spaced) => warning = Some(SPACED),
             Some(Header::Other) | None => {}
+        }
+        // Browsers cannot set headers of a WebSocket, and name the token as a protocol.
+        match websocket::take_token(request.headers_mut()) {
+            Ok(found) => token = token.or(found),
+            Err(error) => {
+                tracing::debug!(error, "the token of a WebSocket is malformed");
+                refused = true;
+            }
+        }
+        if let Some(token) = token {
+            return match self.deps.tokens.authenticate(&token, &[]).await {
+                Ok(accepted) => Ok(known(identity::authenticated(accepted.identity))),
+                Err(TokenError::Unavailable { reason }) => Err(Status::unavailable(&reason)),
+                Err(TokenError::Unknown | TokenError::Invalid { .. }) => Ok(Authenticated {
+                    sender: Sender::Token(BearerToken::new(token)),
+                    warning: None,
+                }),
+            };
         }
         if refused || !self.options.anonymous.admits(request.uri().path()) {
             return Err(Status::unauthorized());

@@ -6,6 +6,7 @@ mod front_proxy;
 mod io;
 mod serve;
 mod tls;
+mod websocket;
 
 use std::convert::Infallible;
 use std::future::Future;
