@@ -1,6 +1,7 @@
 //! Facade of the Kubernetes runtime: the crates that the binary composes, under one name each.
 
 pub use engenho_apiserver as apiserver;
+pub use engenho_authn as authn;
 pub use engenho_authz as authz;
 pub use engenho_catalog as catalog;
 pub use engenho_control as control;

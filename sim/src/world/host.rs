@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use engenho_engine::apiserver::{
     ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
 };
+use engenho_engine::authn::Accepted;
 use engenho_node::run::addresses::Own;
 use engenho_node::run::api::{self, Gate, Local, MeshApi, Stores};
 use engenho_node::run::certificates::{self, Certificates};
@@ -252,17 +253,19 @@ struct Tokens;
 
 #[async_trait]
 impl TokenAuthenticator for Tokens {
-    async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
+    async fn authenticate(&self, token: &str, _: &[String]) -> Result<Accepted, TokenError> {
         if token == TOKEN {
-            return Ok(Identity {
+            let identity = Identity {
                 user: "workload".into(),
                 groups: vec!["system:masters".into()],
                 ..Identity::default()
+            };
+            return Ok(Accepted {
+                identity,
+                ..Accepted::default()
             });
         }
-        Err(TokenError::Invalid {
-            reason: "no such token".into(),
-        })
+        Err(TokenError::Unknown)
     }
 }
 
@@ -515,6 +518,7 @@ async fn serve(
     let shared = api::Shared {
         version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
         tokens: Arc::new(Tokens),
+        further_tokens: Vec::new(),
         outbound: None,
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
@@ -546,6 +550,7 @@ async fn serve(
             DoorDeps {
                 certificates: Arc::new(NoCertificates),
                 client_roots: Arc::new(ClientRoots::new(std::iter::empty::<&[u8]>())?),
+                front_proxy: None,
                 tokens: Arc::new(Tokens),
                 router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
                 clock,

@@ -22,7 +22,10 @@ pub async fn bootstrap(api: &ApiServer, fence: Option<u64>) -> Result<usize, Sta
     storage.linearize().await.map_err(|e| storage.read_status(&e))?;
     let catalog = api.catalog();
     let mut missing: Vec<(&Resource, String, Encoded)> = Vec::new();
-    for mut object in boot::objects().chain(kubernetes_service(api)) {
+    for mut object in boot::objects()
+        .chain(Some(token_tracking(api)))
+        .chain(kubernetes_service(api))
+    {
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         let Some(resource) = catalog.kind(group, version, object["kind"].as_str().unwrap_or_default()) else {
@@ -103,6 +106,20 @@ fn book(api: &ApiServer, resource: &Resource, object: Value) -> Value {
         object::set_meta(&mut booked, "uid", uid);
     }
     booked
+}
+
+/// Since when the use of tokens in Secrets is noted.
+fn token_tracking(api: &ApiServer) -> Value {
+    let today: String = times::seconds(api.inner.deps.clock.unix_ms())
+        .chars()
+        .take(10)
+        .collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking", "namespace": "kube-system"},
+        "data": {"since": today},
+    })
 }
 
 /// The Service through which Pods reach the API: the first address of the service range.

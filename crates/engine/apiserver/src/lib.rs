@@ -49,6 +49,7 @@ mod strategy;
 mod subresource;
 mod table;
 mod times;
+pub mod tokens;
 mod turns;
 mod unserved;
 pub mod validate;
@@ -60,8 +61,8 @@ pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;
 pub use door::{
-    ClientRoots, Door, DoorDeps, DoorOptions, PeerCertificate, RootsError, ServeOptions, TokenAuthenticator,
-    TokenError, serve_stream,
+    Anonymous, ClientRoots, Door, DoorDeps, DoorOptions, FrontProxy, PeerCertificate, RootsError, ServeOptions,
+    serve_stream,
 };
 pub use heartbeat::{Heartbeat, Heartbeats, NoHeartbeats};
 pub use identity::{identity_from_headers, identity_to_headers};
@@ -71,3 +72,4 @@ pub use seal::{SealError, SealPolicy, Sealer};
 pub use server::{ApiServer, Deps, Options, VersionInfo};
 pub use status::Status;
 pub use storage::Fence;
+pub use tokens::{BearerToken, OidcTokens, TokenAuthenticator, TokenError, WebhookSettings, WebhookTokens};

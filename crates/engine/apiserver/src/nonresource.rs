@@ -17,6 +17,7 @@ use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Inner;
 use crate::status::Status;
+use crate::tokens::openid;
 
 pub(crate) async fn handle(
     server: &Arc<Inner>,
@@ -28,6 +29,9 @@ pub(crate) async fn handle(
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         [] => Ok(respond::bytes(StatusCode::OK, "application/json", paths(server))),
+        [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
+            openid::handle(server, path, method, headers).unwrap_or_else(|| Ok(not_found()))
+        }
         ["healthz" | "livez" | "readyz", ..] => Ok(health::handle(server, path, &info.query).unwrap_or_else(not_found)),
         ["metrics"] => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -257,6 +261,9 @@ fn paths(server: &Inner) -> Bytes {
     ]
     .map(str::to_owned)
     .into();
+    if server.deps.issuer.is_some() {
+        paths.extend([openid::CONFIGURATION, openid::KEYS].map(str::to_owned));
+    }
     for kind in ["healthz", "livez", "readyz"] {
         paths.extend(["ping", "log"].map(|check| format!("/{kind}/{check}")));
     }

@@ -19,6 +19,7 @@ use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::Status;
 use crate::storage::Fence;
+use crate::tokens::{self, BearerToken};
 use crate::{
     aggregate, authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, unserved, verbs,
 };
@@ -36,10 +37,8 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         .get(AUDIT_ID)
         .cloned()
         .unwrap_or_else(|| random_id(server));
-    let who = request
-        .extensions_mut()
-        .remove::<Identity>()
-        .unwrap_or_else(identity::anonymous);
+    let mut warnings = Vec::new();
+    let who = sender(server, &mut request, &mut warnings).await;
     let head = request.method() == Method::HEAD;
     let media = negotiate::plain_output(request.headers(), true).unwrap_or(Media::Json);
     let label = server.metrics.label(&info);
@@ -49,14 +48,16 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         Some(attempt) => repeat::begin(server, &info, attempt).await,
         None => Ok(Course::Plain),
     };
-    let answered = match &course {
-        Ok(Course::HalfDone) => Err(Status::outcome_unknown(
+    let answered = match (&course, who) {
+        (_, Err(status)) => Err(status),
+        (Ok(Course::HalfDone), _) => Err(Status::outcome_unknown(
             "the member that it was forwarded to is gone, and it may be half done",
         )),
-        Ok(course) => answer(server, &info, who, request, course).await,
-        Err(status) => Err(status.clone()),
+        (Ok(course), Ok(who)) => answer(server, &info, who, request, course).await,
+        (Err(status), _) => Err(status.clone()),
     };
     let mut response = answered.unwrap_or_else(|status| error(&status, media));
+    respond::add_warnings(response.headers_mut(), &warnings);
     repeat::finish(&course, &mut response);
     drop(in_flight);
     server.metrics.finish(label, response.status(), started.elapsed());
@@ -65,6 +66,31 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
     }
     response.headers_mut().insert(AUDIT_ID, audit_id);
     response
+}
+
+/// Who sends a request.
+async fn sender(
+    server: &Arc<Inner>,
+    request: &mut Request<Body>,
+    warnings: &mut Vec<String>,
+) -> Result<Identity, Status> {
+    if let Some(known) = request.extensions_mut().remove::<Identity>() {
+        return Ok(known);
+    }
+    let Some(token) = request.extensions_mut().remove::<BearerToken>() else {
+        return Ok(identity::anonymous());
+    };
+    let audiences = tokens::api_audiences(server);
+    match tokens::authenticate(server, token.text(), audiences).await? {
+        Ok(mut accepted) => {
+            warnings.append(&mut accepted.warnings);
+            Ok(accepted.identity)
+        }
+        Err(refused) => {
+            tracing::debug!(%refused, "a bearer token was refused");
+            Err(Status::unauthorized())
+        }
+    }
 }
 
 /// A Status in the encoding the client reads.

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::options::WriteOptions;
 use crate::status::{FieldError, Status};
 use crate::write::{check_namespace, now};
-use crate::{fields, object, subresource};
+use crate::{fields, object, subresource, tokens};
 
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let (group, plural) = (&*context.resource.group, &*context.resource.plural);
@@ -110,24 +110,7 @@ async fn answer(context: &Context, review: &Value) -> Result<Value, Status> {
             serde_json::to_value(authorizer.rules(&context.identity, namespace)).map_err(Status::internal)
         }
         "selfsubjectreviews" => Ok(json!({ "userInfo": user_info(&context.identity) })),
-        "tokenreviews" => {
-            let token = spec["token"].as_str().unwrap_or_default();
-            if token.is_empty() {
-                return Err(Status::bad_request(
-                    "token is required for TokenReview in authentication",
-                ));
-            }
-            match &context.server.deps.tokens {
-                Some(tokens) => match tokens.authenticate(token).await {
-                    Ok(who) => {
-                        let who = crate::identity::authenticated(who);
-                        Ok(json!({"authenticated": true, "user": user_info(&who)}))
-                    }
-                    Err(_) => Ok(json!({"user": {}, "error": "invalid bearer token"})),
-                },
-                None => Ok(json!({"user": {}, "error": "invalid bearer token"})),
-            }
-        }
+        "tokenreviews" => tokens::review::answer(context, spec).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -262,7 +245,8 @@ fn decision(context: &Context, attributes: &Attributes) -> Value {
     status
 }
 
-fn user_info(who: &Identity) -> Value {
+/// An identity as clients see it.
+pub(crate) fn user_info(who: &Identity) -> Value {
     let mut info = json!({ "username": who.user });
     if !who.uid.is_empty() {
         info["uid"] = who.uid.as_str().into();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use engenho_authn::Issuer;
 use engenho_catalog::Catalog;
 use engenho_catalog::discovery::ServerAddress;
 pub use engenho_catalog::version::VersionInfo;
@@ -22,7 +23,6 @@ use crate::aggregate::{self, Aggregates, ProxyCertificate};
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
-use crate::door::TokenAuthenticator;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -30,6 +30,7 @@ use crate::pipeline;
 use crate::seal::SealPolicy;
 use crate::services::Range;
 use crate::storage::{MemberName, Storage};
+use crate::tokens::TokenAuthenticator;
 use crate::turns::Turns;
 
 /// Settings of the API server.
@@ -77,8 +78,12 @@ pub struct Deps {
     pub heartbeats: Arc<dyn Heartbeats>,
     /// What is sealed before it is proposed.
     pub seal: SealPolicy,
-    /// Who stands behind a bearer token, for TokenReviews; `None` answers that no token is valid.
+    /// Who stands behind static bearer tokens: asked first.
     pub tokens: Option<Arc<dyn TokenAuthenticator>>,
+    /// Issues and verifies tokens of service accounts; `None` knows none.
+    pub issuer: Option<Arc<Issuer>>,
+    /// Who else may know a bearer token: asked last, in this order.
+    pub further_tokens: Vec<Arc<dyn TokenAuthenticator>>,
     /// The way to webhooks and aggregated servers; `None` calls nobody.
     pub outbound: Option<Arc<dyn Outbound>>,
     /// What is shown to aggregated servers; without it they do not know who passes requests on.
@@ -162,6 +167,11 @@ impl ApiServer {
         &self.inner.deps.options
     }
 
+    /// What issues tokens of service accounts.
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
+        self.inner.deps.issuer.as_ref()
+    }
+
     /// The resources that are served at this moment.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.inner.catalog()
@@ -180,8 +190,8 @@ impl ApiServer {
         aggregate::probe(self, api_service).await
     }
 
-    /// Answers one request. The sender's [`crate::Identity`] is taken from the request's extensions; without one the
-    /// request is anonymous.
+    /// Answers one request. The sender's [`crate::Identity`] is taken from the request's extensions; without one that of
+    /// its [`crate::BearerToken`], and without that the request is anonymous.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         pipeline::handle(&self.inner, request).await
     }

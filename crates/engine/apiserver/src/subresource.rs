@@ -12,7 +12,7 @@ use crate::scale;
 use crate::status::{GroupResource, Status};
 use crate::verbs::{delete, get, patch, update};
 use crate::write::{self, Plan, now};
-use crate::{fields, object, options, selector};
+use crate::{fields, object, options, selector, tokens};
 
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let info = &context.info;
@@ -34,7 +34,8 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             bind(context, &info.path_name, &review).await
         }
         ("eviction", "create") => evict(context).await,
-        _ if sub.connect || sub.plain_text || sub.name == "token" => {
+        ("token", "create") => tokens::request::create(context).await,
+        _ if sub.connect || sub.plain_text => {
             // The object is looked up first, as upstream does: what isn't there cannot be connected to.
             context.prepare_read(None).await?;
             if context.storage().get(&context.key(&info.path_name))?.is_none() {

@@ -44,6 +44,12 @@ pub enum ControlError {
         /// What is wrong.
         reason: String,
     },
+    /// A token could not be made.
+    #[error("a token of a service account could not be made: {source}")]
+    Token {
+        /// Why not.
+        source: engenho_authn::KeysError,
+    },
     /// Work on stored objects failed.
     #[error("{what} failed: {source}")]
     Storage {

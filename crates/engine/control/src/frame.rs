@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::controller::{Controller, Loop};
 use crate::controllers::{
     ApiServices, Authentication, Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes,
-    Protection, Quotas, RootCa, ServiceAccounts,
+    Protection, Quotas, RootCa, ServiceAccounts, Tokens,
 };
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
@@ -58,6 +58,7 @@ impl Controllers {
         starter.spawn(Nodes::new(&deps));
         starter.spawn(Namespaces::new(&deps));
         starter.spawn(ServiceAccounts::new(&deps));
+        starter.spawn(Tokens::new(&deps));
         starter.spawn(RootCa::new(&deps));
         starter.spawn(Quotas::new(&deps));
         starter.spawn(Protection::new(&deps));

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::values::{self, Cidr, MetricsAddress, Seconds};
 use crate::output::CommandError;
-use crate::run::config::{Mode, RunConfig, Runtime, Taint};
+use crate::run::config::{AuthenticationFiles, Mode, RunConfig, Runtime, Taint};
 
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,6 +87,32 @@ pub struct NodeFlags {
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
 
+    /// AuthenticationConfiguration (apiserver.config.k8s.io/v1): identity providers, and where the anonymous may go;
+    /// give all members the same
+    #[arg(long, value_name = "FILE")]
+    pub authentication_config: Option<PathBuf>,
+
+    /// Kubeconfig of a webhook that judges bearer tokens; give all members the same
+    #[arg(long, value_name = "FILE")]
+    pub authentication_token_webhook_config_file: Option<PathBuf>,
+
+    /// Version of the TokenReviews that the webhook is sent
+    #[arg(long, value_name = "VERSION", value_parser = ["v1", "v1beta1"], default_value = "v1beta1")]
+    pub authentication_token_webhook_version: String,
+
+    /// Authorities (PEM) of proxies that name users in `X-Remote-User`, `-Group`, `-Uid` and `-Extra-` headers
+    #[arg(long, value_name = "FILE")]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+
+    /// Common name of such a proxy's certificate; repeatable [default: any]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "requestheader_client_ca_file"
+    )]
+    pub requestheader_allowed_names: Vec<String>,
+
     /// Address of Prometheus metrics, or `off`
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7445")]
     pub metrics: MetricsAddress,
@@ -145,7 +171,14 @@ impl NodeFlags {
             runtime: self.runtime,
             pod_cidr: self.pod_cidr.to_string(),
             service_cidr: self.service_cidr.to_string(),
-            token_auth_file: self.token_auth_file,
+            authentication: AuthenticationFiles {
+                tokens: self.token_auth_file,
+                config: self.authentication_config,
+                webhook: self.authentication_token_webhook_config_file,
+                webhook_version: self.authentication_token_webhook_version,
+                front_proxy_ca: self.requestheader_client_ca_file,
+                front_proxy_names: self.requestheader_allowed_names,
+            },
             metrics: self.metrics.0,
             certificate_lifetime_s: self.certificate_lifetime.0,
         })

@@ -15,8 +15,8 @@ use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::outbound::Outbound;
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
-    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, ProxyCertificate, RemoteApi, RemoteError, Router,
-    SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo,
+    ApiServer, Attempt, BearerToken, Body, Deps, Heartbeat, Heartbeats, Options, ProxyCertificate, RemoteApi,
+    RemoteError, Router, SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo,
     identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
@@ -178,8 +178,10 @@ impl Heartbeats for GossipHeartbeats {
 pub struct Shared {
     /// What `/version` says.
     pub version: VersionInfo,
-    /// Who stands behind a bearer token.
+    /// Who stands behind a static bearer token.
     pub tokens: Arc<dyn TokenAuthenticator>,
+    /// Who else may know a bearer token.
+    pub further_tokens: Vec<Arc<dyn TokenAuthenticator>>,
     /// The way to webhooks and aggregated servers.
     pub outbound: Option<Arc<dyn Outbound>>,
 }
@@ -285,6 +287,8 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         seal: SealPolicy::secrets(Arc::new(Seals(sealer))),
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
+        issuer: Some(Arc::clone(&opened.issuer)),
+        further_tokens: shared.further_tokens,
         outbound: shared.outbound,
         proxy_certificate: opened
             .front_proxy
@@ -654,7 +658,8 @@ impl MeshApi {
     }
 }
 
-/// Serves requests that other members forward: their sender was authenticated at that member's door.
+/// Serves requests that other members forward: their sender was authenticated at that member's door, or shows a token
+/// that only a replica can judge.
 #[derive(Clone)]
 struct Forwarded {
     local: Arc<Local>,
@@ -687,6 +692,9 @@ impl tower::Service<Request<Body>> for Forwarded {
             }
             if let Some(identity) = identity_from_headers(request.headers_mut()) {
                 request.extensions_mut().insert(identity);
+            } else if let Some(token) = BearerToken::take(request.headers_mut()) {
+                // That member has no replica, and leaves it to this one to find whose token it is.
+                request.extensions_mut().insert(token);
             }
             Ok(server.handle(request).await)
         })

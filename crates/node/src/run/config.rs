@@ -71,10 +71,27 @@ pub struct RunConfig {
     pub pod_cidr: String,
     /// Range of service addresses; only the founder's counts.
     pub service_cidr: String,
-    /// Static bearer tokens.
-    pub token_auth_file: Option<PathBuf>,
+    /// How requests prove who sends them.
+    pub authentication: AuthenticationFiles,
     /// Metrics listener; `None`: off.
     pub metrics: Option<SocketAddr>,
     /// Lifetime of serving and client certificates that this member issues or asks for, seconds.
     pub certificate_lifetime_s: u64,
+}
+
+/// Files about authentication.
+#[derive(Debug, Clone, Default)]
+pub struct AuthenticationFiles {
+    /// Static bearer tokens.
+    pub tokens: Option<PathBuf>,
+    /// An AuthenticationConfiguration.
+    pub config: Option<PathBuf>,
+    /// Kubeconfig of a webhook that judges tokens.
+    pub webhook: Option<PathBuf>,
+    /// Version of the reviews that it is sent.
+    pub webhook_version: String,
+    /// Authorities of front proxies, PEM.
+    pub front_proxy_ca: Option<PathBuf>,
+    /// Common names of front proxies; empty for any.
+    pub front_proxy_names: Vec<String>,
 }

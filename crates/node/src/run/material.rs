@@ -1,4 +1,5 @@
-//! What every replica shares and nobody else has: the authority's key, the sealing keys, and the cluster's ranges.
+//! What every replica shares and nobody else has: the authority's key, the sealing keys, the keys for tokens of
+//! service accounts, and the cluster's ranges.
 //!
 //! The founder makes it; a new replica fetches it from another one over the mesh; a member that is no replica
 //! any more deletes it. It never enters the log.
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use engenho_engine::authn::{Issuer, TokenKeys};
 use engenho_engine::pki::{ClusterCa, SealingKey, SealingKeys};
 use parking_lot::Mutex;
 use revoada::Member;
@@ -22,6 +24,9 @@ pub const METHOD_MATERIAL: &str = "material";
 
 /// Method by which any member asks for what is public of it.
 pub const METHOD_INFO: &str = "cluster-info";
+
+/// Who issues tokens of service accounts: the name under which Pods reach the API.
+pub const ISSUER: &str = "https://kubernetes.default.svc";
 
 /// Deadline of one call.
 const CALL_DEADLINE: Duration = Duration::from_secs(3);
@@ -40,6 +45,8 @@ pub struct Material {
     pub front_proxy_pem: Option<String>,
     /// Keys that seal Secrets.
     pub sealing_keys: String,
+    /// Keys that sign and verify tokens of service accounts.
+    pub token_keys: String,
     /// The public part.
     pub info: Info,
 }
@@ -65,6 +72,8 @@ pub struct Opened {
     pub front_proxy: Option<ClusterCa>,
     /// Sealing keys.
     pub sealing_keys: SealingKeys,
+    /// What issues tokens of service accounts.
+    pub issuer: Arc<Issuer>,
     /// As it is stored.
     pub stored: Material,
 }
@@ -83,6 +92,7 @@ impl Material {
             authority_pem: authority.to_pem().to_string(),
             front_proxy_pem: Some(front_proxy.to_pem().to_string()),
             sealing_keys: keys.to_json().to_string(),
+            token_keys: TokenKeys::generate()?.to_json().to_string(),
             info: Info {
                 authority_certificate_pem: authority.certificate_pem(),
                 service_cidr: service_cidr.to_owned(),
@@ -96,6 +106,7 @@ impl Material {
             authority: ClusterCa::from_pem(&self.authority_pem)?,
             front_proxy: self.front_proxy_pem.as_deref().map(ClusterCa::from_pem).transpose()?,
             sealing_keys: SealingKeys::from_json(&self.sealing_keys)?,
+            issuer: Arc::new(Issuer::new(TokenKeys::from_json(&self.token_keys)?, ISSUER)),
             stored: self,
         })
     }

@@ -4,6 +4,7 @@ pub mod addresses;
 mod admin;
 pub mod announce;
 pub mod api;
+mod authentication;
 pub mod certificates;
 pub mod config;
 mod data_dir;
@@ -19,11 +20,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use engenho_engine::apiserver::outbound::Https;
-use engenho_engine::apiserver::{
-    ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
-};
-use engenho_engine::authz::TokenTable;
+use engenho_engine::apiserver::outbound::{Https, Outbound};
+use engenho_engine::apiserver::{ClientRoots, Door, DoorDeps, DoorOptions, VersionInfo};
 use revoada::quic::{QuicJoinDialer, serve_joins};
 use revoada::{
     Announcement, CallHandler, JoinIntent, Known, Member, MemberOptions, MemberTrust, NameWish, Start, Timing,
@@ -38,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::api::{Gate, Local, MeshApi, Stores};
+use self::authentication::Authentication;
 use self::certificates::Certificates;
 use self::config::{Mode, RunConfig};
 use self::data_dir::{DataDir, refused};
@@ -378,7 +377,8 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         stop,
     } = serving;
     let version = version_info();
-    let tokens = Arc::new(Tokens::read(config)?);
+    let outbound: Arc<dyn Outbound> = Arc::new(Https::new());
+    let authentication = Authentication::read(config, &outbound)?;
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
     let witness = member
@@ -388,8 +388,9 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         .is_some_and(|admitted| admitted.witness);
     let shared = api::Shared {
         version,
-        tokens: Arc::clone(&tokens) as Arc<dyn TokenAuthenticator>,
-        outbound: Some(Arc::new(Https::new())),
+        tokens: Arc::clone(&authentication.tokens),
+        further_tokens: authentication.further,
+        outbound: Some(outbound),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     member.spawn(remember_peers(
@@ -461,11 +462,13 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         DoorDeps {
             certificates: holder,
             client_roots: Arc::new(ClientRoots::new([authority.as_slice()])?),
-            tokens,
+            front_proxy: authentication.front_proxy,
+            tokens: authentication.tokens,
             router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
             clock: Arc::new(OsClock),
         },
         DoorOptions {
+            anonymous: authentication.anonymous,
             drain_timeout: Duration::from_secs(3),
             ..DoorOptions::default()
         },
@@ -652,31 +655,5 @@ impl CallHandler for Calls {
             }
         };
         Ok(Bytes::from(answer))
-    }
-}
-
-/// Static bearer tokens, from a file in upstream's CSV form.
-struct Tokens(TokenTable);
-
-impl Tokens {
-    fn read(config: &RunConfig) -> Result<Self> {
-        let Some(path) = &config.token_auth_file else {
-            return Ok(Self(TokenTable::parse("")?));
-        };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("the token file {} cannot be read", path.display()))?;
-        Ok(Self(
-            TokenTable::parse(&text).with_context(|| format!("the token file {}", path.display()))?,
-        ))
-    }
-}
-
-#[async_trait::async_trait]
-impl TokenAuthenticator for Tokens {
-    async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
-        let unknown = || TokenError::Invalid {
-            reason: "no such token".into(),
-        };
-        self.0.lookup(token).cloned().ok_or_else(unknown)
     }
 }

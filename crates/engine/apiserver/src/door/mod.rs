@@ -2,9 +2,11 @@
 //! replica, to another member, or answers that nobody serves.
 
 mod authenticate;
+mod front_proxy;
 mod io;
 mod serve;
 mod tls;
+mod websocket;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,17 +26,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-pub use authenticate::{TokenAuthenticator, TokenError};
+pub use authenticate::Anonymous;
+pub use front_proxy::FrontProxy;
 pub use serve::{ServeOptions, serve_stream};
 pub use tls::{ClientRoots, PeerCertificate, RootsError, server_config};
 
-use crate::authorizer::Identity;
+use self::authenticate::{Authenticated, Sender};
 use crate::behind::{take_behind, take_stale};
 use crate::body::{self, Body};
 use crate::identity;
+use crate::respond;
 use crate::router::{RemoteError, Router, Target};
 use crate::server::ApiServer;
 use crate::status::{self, Status};
+use crate::tokens::TokenAuthenticator;
 
 /// How much of a refused body is read, and for how long.
 const DISCARD_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -47,7 +52,9 @@ pub struct DoorDeps {
     pub certificates: Arc<dyn ResolvesServerCert>,
     /// Which authorities sign client certificates.
     pub client_roots: Arc<ClientRoots>,
-    /// Who stands behind a bearer token.
+    /// Proxies that name users in headers, if there are any.
+    pub front_proxy: Option<FrontProxy>,
+    /// Who stands behind the bearer tokens that this member knows itself; the others are judged by whoever answers.
     pub tokens: Arc<dyn TokenAuthenticator>,
     /// Where requests go.
     pub router: Arc<dyn Router>,
@@ -58,8 +65,8 @@ pub struct DoorDeps {
 /// Bounds of a door.
 #[derive(Debug, Clone)]
 pub struct DoorOptions {
-    /// Whether requests without credentials go on as `system:anonymous`.
-    pub anonymous: bool,
+    /// Which requests without credentials go on as `system:anonymous`.
+    pub anonymous: Anonymous,
     /// Connections at once; further ones are closed.
     pub connections_max: usize,
     /// For how long a TLS handshake may take.
@@ -73,7 +80,7 @@ pub struct DoorOptions {
 impl Default for DoorOptions {
     fn default() -> Self {
         Self {
-            anonymous: true,
+            anonymous: Anonymous::Everywhere,
             connections_max: 8192,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -201,30 +208,33 @@ impl Door {
             tokio::spawn(discard(request.into_body()));
             return status.into_response();
         }
-        let identity = match self.authenticate(request.headers(), certificate).await {
-            Ok(identity) => identity,
+        let Authenticated { sender, warning } = match self.authenticate(&mut request, certificate).await {
+            Ok(authenticated) => authenticated,
             Err(status) => return status.into_response(),
         };
-        match self.deps.router.target() {
-            Target::Local(api) => self.handle_here(api, request, identity).await,
+        let mut response = match self.deps.router.target() {
+            Target::Local(api) => self.handle_here(api, request, sender).await,
             Target::Remote(remote) => {
                 let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
-                request.headers_mut().remove(header::AUTHORIZATION);
-                identity::identity_to_headers(&identity, request.headers_mut());
+                sender.to_headers(&mut request);
                 match remote.send(request).await {
                     Ok(response) => response,
                     Err(error) => remote_error(error, writes).into_response(),
                 }
             }
             Target::Unavailable { reason, missing } => Status::no_quorum(&reason, &missing).into_response(),
+        };
+        if let Some(warning) = warning {
+            respond::add_warning(response.headers_mut(), "-", warning);
         }
+        response
     }
 
     /// Asks the local replica; a read that it gives back is asked of the others, and of it again only when they know
     /// no more.
-    async fn handle_here(&self, api: ApiServer, mut request: Request<Body>, identity: Identity) -> Response<Body> {
+    async fn handle_here(&self, api: ApiServer, mut request: Request<Body>, sender: Sender) -> Response<Body> {
         let read = (request.method() == Method::GET).then(|| (request.uri().clone(), request.headers().clone()));
-        request.extensions_mut().insert(identity.clone());
+        sender.to_extensions(&mut request);
         let mut response = api.handle(request).await;
         let gave_back = take_behind(response.headers_mut());
         let Some((uri, headers)) = read.filter(|_| gave_back) else {
@@ -233,19 +243,18 @@ impl Door {
         let mut again = Request::new(body::empty());
         *again.uri_mut() = uri;
         *again.headers_mut() = headers;
-        again.headers_mut().remove(header::AUTHORIZATION);
         if let Some(others) = self.deps.router.others() {
             let mut sent = Request::new(body::empty());
             *sent.uri_mut() = again.uri().clone();
             *sent.headers_mut() = again.headers().clone();
-            identity::identity_to_headers(&identity, sent.headers_mut());
+            sender.to_headers(&mut sent);
             match others.send(sent).await {
                 Ok(response) => return response,
                 Err(error) => tracing::debug!(%error, "no other replica knows more"),
             }
         }
         take_stale(again.headers_mut());
-        again.extensions_mut().insert(identity);
+        sender.to_extensions(&mut again);
         api.handle(again).await
     }
 }

@@ -85,6 +85,8 @@ impl ClientRoots {
 pub struct PeerCertificate {
     chain: Vec<CertificateDer<'static>>,
     judged: Mutex<Option<Judgement>>,
+    /// The same of the certificate of a proxy.
+    judged_as_proxy: Mutex<Option<Judgement>>,
 }
 
 struct Judgement {
@@ -99,13 +101,28 @@ impl PeerCertificate {
         Self {
             chain,
             judged: Mutex::new(None),
+            judged_as_proxy: Mutex::new(None),
         }
     }
 
     /// Who the certificate says the peer is (common name and organisations), if an authority vouches for it now.
     pub fn identity(&self, roots: &ClientRoots, now_ms: u64) -> Result<Identity, String> {
+        self.judged_by(roots, now_ms, &self.judged)
+    }
+
+    /// Which proxy the certificate says the peer is, if an authority of proxies vouches for it now.
+    pub(super) fn proxy(&self, roots: &ClientRoots, now_ms: u64) -> Result<Identity, String> {
+        self.judged_by(roots, now_ms, &self.judged_as_proxy)
+    }
+
+    fn judged_by(
+        &self,
+        roots: &ClientRoots,
+        now_ms: u64,
+        judged: &Mutex<Option<Judgement>>,
+    ) -> Result<Identity, String> {
         let (generation, verifier) = roots.current();
-        let mut judged = self.judged.lock();
+        let mut judged = judged.lock();
         if let Some(j) = &*judged
             && j.generation == generation
             && now_ms.abs_diff(j.at_ms) < JUDGEMENT_MS

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use engenho_apiserver::body::{Body, full};
 use engenho_apiserver::door::PeerCertificate;
 use engenho_apiserver::{
-    ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, Identity, RemoteApi, RemoteError, Router, Target,
-    TokenAuthenticator, TokenError,
+    Anonymous, ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, FrontProxy, Identity, RemoteApi, RemoteError,
+    Router, Target, TokenAuthenticator, TokenError,
 };
+use engenho_authn::Accepted;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -72,16 +73,18 @@ struct OneToken;
 
 #[async_trait]
 impl TokenAuthenticator for OneToken {
-    async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
+    async fn authenticate(&self, token: &str, _: &[String]) -> Result<Accepted, TokenError> {
         if token == "good" {
-            return Ok(Identity {
+            let identity = Identity {
                 user: "bot".into(),
                 ..Identity::default()
+            };
+            return Ok(Accepted {
+                identity,
+                ..Accepted::default()
             });
         }
-        Err(TokenError::Invalid {
-            reason: "unknown".into(),
-        })
+        Err(TokenError::Unknown)
     }
 }
 
@@ -140,17 +143,23 @@ struct Listening {
 }
 
 fn door(router: Arc<dyn Router>) -> (Door, Authority) {
+    door_with(router, None, Anonymous::Everywhere)
+}
+
+fn door_with(router: Arc<dyn Router>, front_proxy: Option<FrontProxy>, anonymous: Anonymous) -> (Door, Authority) {
     let authority = Authority::new();
     let (der, key) = authority.leaf("apiserver", "x");
     let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
     let deps = DoorDeps {
         certificates: Arc::new(OneCertificate(Arc::new(CertifiedKey::new(vec![der], key)))),
         client_roots: Arc::new(ClientRoots::new([authority.der.as_ref()]).expect("roots")),
+        front_proxy,
         tokens: Arc::new(OneToken),
         router,
         clock: Arc::new(Fixed),
     };
     let options = DoorOptions {
+        anonymous,
         drain_timeout: Duration::from_secs(1),
         ..DoorOptions::default()
     };
@@ -301,4 +310,102 @@ async fn a_read_that_the_local_replica_cannot_vouch_for_goes_to_another() {
     assert!(warning.is_some_and(|text| text.contains("stale read")));
     let eviction = ask("POST", "/api/v1/namespaces/default/pods/a/portforward").await;
     assert_eq!(eviction.0, 503, "{eviction:?}");
+}
+
+/// Another member, which is sent what this one cannot judge.
+struct Judges;
+
+#[async_trait]
+impl RemoteApi for Judges {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, RemoteError> {
+        let seen: Vec<String> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        Ok(Response::new(full(seen.join("; "))))
+    }
+}
+
+struct Elsewhere;
+
+impl Router for Elsewhere {
+    fn target(&self) -> Target {
+        Target::Remote(Arc::new(Judges))
+    }
+
+    fn others(&self) -> Option<Arc<dyn RemoteApi>> {
+        None
+    }
+}
+
+async fn answer(
+    door: &Door,
+    headers: &[(&str, &str)],
+    path: &str,
+    certificate: Option<&PeerCertificate>,
+) -> (u16, String) {
+    let mut request = Request::builder().uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = door.handle(request.body(full("")).unwrap(), certificate).await;
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (code, String::from_utf8_lossy(&body).into_owned())
+}
+
+#[tokio::test]
+async fn a_member_without_a_replica_leaves_tokens_to_others() {
+    let (door, _) = door(Arc::new(Elsewhere));
+    let sent = async |token: &str| {
+        let headers = [
+            ("authorization", token),
+            ("x-engenho-user", "root"),
+            ("x-remote-user", "root"),
+        ];
+        answer(&door, &headers, "/api", None).await.1
+    };
+    assert_eq!(sent("Bearer unknown").await, "authorization: Bearer unknown");
+    let known = sent("Bearer good").await;
+    assert_eq!(known, "x-engenho-user: bot; x-engenho-group: system:authenticated");
+    assert!(sent("Basic YTpi").await.contains("system:anonymous"));
+}
+
+#[tokio::test]
+async fn proxies_name_users() {
+    let proxies = Authority::new();
+    let front_proxy = FrontProxy {
+        roots: Arc::new(ClientRoots::new([proxies.der.as_ref()]).expect("roots")),
+        allowed_names: vec!["front".into()],
+    };
+    let nowhere = Anonymous::Paths(["/livez".to_owned()].into());
+    let (door, authority) = door_with(Arc::new(Elsewhere), Some(front_proxy), nowhere);
+    let peer = |leaf: (CertificateDer<'static>, PrivateKeyDer<'static>)| PeerCertificate::new(vec![leaf.0]);
+    let (front, other) = (peer(proxies.leaf("front", "x")), peer(proxies.leaf("other", "x")));
+    let alice = peer(authority.leaf("alice", "devs"));
+    let ask = async |headers: &[(&str, &str)], path: &str, certificate: Option<&PeerCertificate>| {
+        answer(&door, headers, path, certificate).await
+    };
+    let jane = [
+        ("x-remote-user", "jane"),
+        ("x-remote-group", "ops"),
+        ("x-remote-extra-a", "b"),
+    ];
+    let (code, seen) = ask(&jane, "/api", Some(&front)).await;
+    assert_eq!(code, 200);
+    assert_eq!(
+        seen,
+        "x-engenho-user: jane; x-engenho-group: ops; x-engenho-group: system:authenticated; x-engenho-extra: a=b"
+    );
+    assert_eq!(ask(&jane, "/api", Some(&other)).await.0, 401);
+    assert!(
+        ask(&jane, "/api", Some(&alice))
+            .await
+            .1
+            .contains("x-engenho-user: alice")
+    );
+    assert_eq!(ask(&jane, "/api", None).await.0, 401, "anonymous only at one path");
+    assert!(ask(&jane, "/livez", None).await.1.contains("system:anonymous"));
+    assert_eq!(ask(&[], "/api", Some(&front)).await.0, 401, "it names nobody");
 }

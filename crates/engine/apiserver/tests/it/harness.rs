@@ -1,13 +1,14 @@
 //! A server over a store of one replica, and requests to it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use engenho_apiserver::{
     ApiServer, Body, Deps, Heartbeat, Heartbeats, Identity, Options, SealError, SealPolicy, Sealer, StoreAuthorizer,
     VersionInfo, bootstrap,
 };
+use engenho_authn::{Issuer, TokenKeys};
 use engenho_store::testing::SingleNode;
 use engenho_store::{Store, StoreClient, StoreOptions};
 use http::{Request, Response};
@@ -15,6 +16,9 @@ use http_body_util::BodyExt;
 use revoada_core::consensus::Consensus;
 use revoada_core::env::{Clock, Entropy};
 use serde_json::Value;
+
+/// Who issues tokens.
+pub const ISSUER: &str = "https://issuer.test";
 
 pub struct Fixed;
 
@@ -133,7 +137,14 @@ impl World {
     }
 }
 
-fn deps(store: StoreClient, options: Options) -> Deps {
+/// Of tokens of service accounts; the same for all servers of a test.
+pub fn issuer() -> Issuer {
+    static KEYS: OnceLock<TokenKeys> = OnceLock::new();
+    let keys = KEYS.get_or_init(|| TokenKeys::generate().expect("keys"));
+    Issuer::new(keys.clone(), ISSUER)
+}
+
+pub fn deps(store: StoreClient, options: Options) -> Deps {
     Deps {
         clock: Arc::new(Fixed),
         entropy: Arc::new(Counting::default()),
@@ -142,6 +153,8 @@ fn deps(store: StoreClient, options: Options) -> Deps {
         heartbeats: Arc::new(OneNode),
         seal: SealPolicy::secrets(Arc::new(Flip)),
         tokens: None,
+        issuer: Some(Arc::new(issuer())),
+        further_tokens: Vec::new(),
         outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
         proxy_certificate: None,
         member_name: Arc::new(|_| "web-2".into()),

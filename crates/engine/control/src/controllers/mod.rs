@@ -15,6 +15,7 @@ mod protection;
 mod quota;
 mod rootca;
 mod serviceaccounts;
+mod tokens;
 
 pub(crate) use apiservices::ApiServices;
 pub(crate) use authentication::Authentication;
@@ -30,3 +31,4 @@ pub(crate) use protection::Protection;
 pub(crate) use quota::Quotas;
 pub(crate) use rootca::RootCa;
 pub(crate) use serviceaccounts::ServiceAccounts;
+pub(crate) use tokens::Tokens;

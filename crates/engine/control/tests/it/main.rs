@@ -7,4 +7,5 @@ mod quotas;
 mod root_ca;
 mod service_accounts;
 mod terms;
+mod tokens;
 mod world;

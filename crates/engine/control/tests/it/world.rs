@@ -9,6 +9,7 @@ use engenho_apiserver::{
     ApiServer, Deps, Fence, Identity, NoHeartbeats, Options, SealError, SealPolicy, Sealer, StoreAuthorizer,
     VersionInfo, body,
 };
+use engenho_authn::{Issuer, TokenKeys};
 use engenho_control::{
     Capacity, ControlDeps, ControllerHealth, Controllers, Machine, Members, NodeFacts, NodeReport, NodeVersions,
 };
@@ -166,6 +167,11 @@ impl World {
             heartbeats: Arc::new(NoHeartbeats),
             seal: SealPolicy::secrets(Arc::new(Flip)),
             tokens: None,
+            issuer: Some(Arc::new(Issuer::new(
+                TokenKeys::generate().unwrap(),
+                "https://issuer.test",
+            ))),
+            further_tokens: Vec::new(),
             outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
             proxy_certificate: None,
             member_name: Arc::new(|id| id.short()),
