@@ -46,7 +46,7 @@ pub fn decode_standard(text: &str) -> Result<Vec<u8>, usize> {
     if let Some(at) = text.find(['-', '_']) {
         return Err(at);
     }
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return Err(text.len());
     }
     decode_url(&text.replace('+', "-").replace('/', "_"))

@@ -129,7 +129,6 @@ fn moment(claims: &Map<String, Value>, claim: &str) -> Result<Option<i64>, ()> {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match (value.as_i64(), value.as_f64()) {
             (Some(whole), _) => Ok(Some(whole)),
-            #[expect(clippy::cast_possible_truncation, reason = "beyond the range it saturates")]
             (None, Some(number)) => Ok(Some(number as i64)),
             (None, None) => Err(()),
         },

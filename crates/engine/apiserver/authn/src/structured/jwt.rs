@@ -106,7 +106,6 @@ impl JwtAuthenticator {
                 quoted(&mut audiences.into_iter())
             ));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "beyond the range it saturates")]
         let time = |claim: &str| claims.get(claim).and_then(Value::as_f64).map(|seconds| seconds as i64);
         // A token without an end has ended long ago.
         let expires = time("exp").unwrap_or(0);

@@ -173,11 +173,11 @@ fn wrong_configurations_are_told() {
 
 #[test]
 fn the_anonymous_may_be_kept_to_paths() {
-    let text = config("[]\nanonymous: {enabled: true, conditions: [{path: /livez}]}\n");
+    let text = config("  []\nanonymous: {enabled: true, conditions: [{path: /livez}]}\n");
     let anonymous = AuthenticationConfig::parse(&text, &[])
         .expect("a configuration")
         .anonymous;
     assert_eq!(anonymous.expect("set").conditions[0].path, "/livez");
-    let text = config("[]\nanonymous: {enabled: false, conditions: [{path: /livez}]}\n");
+    let text = config("  []\nanonymous: {enabled: false, conditions: [{path: /livez}]}\n");
     assert!(AuthenticationConfig::parse(&text, &[]).is_err());
 }
