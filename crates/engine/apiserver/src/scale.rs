@@ -69,7 +69,7 @@ fn custom(context: &Context) -> Option<&engenho_crd::scale::Scale> {
     context.custom_version()?.1.scale.as_ref()
 }
 
-/// Managed fields of a Scale of a custom resource have no times, and so stand before others of their operation.
+/// Managed fields of a Scale have no times, and so stand before others of their operation.
 fn forget_times(object: &mut Value) {
     let entries = object
         .pointer_mut("/metadata/managedFields")
@@ -185,14 +185,10 @@ async fn change(
         }
         new["spec"]["replicas"] = replicas.into();
         object::set_meta(&mut new, "resourceVersion", object::resource_version(&scale));
-        Ok(fields::update(
-            &context.resource,
-            "scale",
-            Some(live),
-            new,
-            &options.manager,
-            &at,
-        ))
+        let (resource, manager) = (&context.resource, &options.manager);
+        let mut booked = fields::update(resource, "scale", Some(live), new, manager, &at);
+        forget_times(&mut booked);
+        Ok(booked)
     })
     .await?;
     let scale = match custom(context) {

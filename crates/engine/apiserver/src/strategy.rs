@@ -2,6 +2,7 @@
 //! generations (upstream's `PrepareForCreate` and `PrepareForUpdate`).
 
 mod pods;
+mod requests;
 
 use engenho_catalog::Resource;
 use engenho_patch::{defaults, round_trip};
@@ -11,6 +12,8 @@ use crate::authorizer::Identity;
 use crate::kinds::{self, Generation, kind_of};
 use crate::object;
 use crate::times;
+
+pub use requests::stamp_conditions;
 
 /// Annotation that every DaemonSet carries.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";

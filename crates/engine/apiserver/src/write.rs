@@ -149,6 +149,9 @@ async fn attempt(
         "approval" => strategy::prepare_approval(&mut new, &old),
         _ => strategy::set_generation(resource, &mut new, &old),
     }
+    if resource.group == "certificates.k8s.io" && matches!(plan.subresource, "status" | "approval") {
+        strategy::stamp_conditions(&mut new, &old, &now(context));
+    }
     let mut errors = meta::validate_update(&new, &old, resource);
     let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
     errors.extend(match plan.subresource {
