@@ -22,7 +22,11 @@ pub fn decoded<S: SchemaNode>(value: &mut Value, schema: &S) {
                 let Some(property) = schema.property(name) else {
                     return true;
                 };
-                decoded(value, &property);
+                if value.is_object() && is_schema_or_other(&property) {
+                    decoded(value, schema);
+                } else {
+                    decoded(value, &property);
+                }
                 match value {
                     Value::Null => false,
                     value => property.zero() != Zero::Omitted || !is_zero(value) || empty_matters(schema, name),
@@ -101,6 +105,14 @@ fn is_empty_collection<S: SchemaNode>(value: &Value, schema: &S) -> bool {
     }
 }
 
+/// Whether a field of the schema of a custom resource is such a schema again, or something else in its place: OpenAPI
+/// does not tell of what.
+fn is_schema_or_other<S: SchemaNode>(schema: &S) -> bool {
+    let suffixes = [".JSONSchemaPropsOrArray", ".JSONSchemaPropsOrBool"];
+    let name = schema.definition_name();
+    name.is_some_and(|name| suffixes.iter().any(|suffix| name.ends_with(suffix)))
+}
+
 fn empty_matters<S: SchemaNode>(schema: &S, field: &str) -> bool {
     EMPTY_MATTERS
         .iter()
@@ -172,6 +184,17 @@ mod tests {
         assert_eq!(read("", "v1", "ConfigMap", object), expected);
         let revision = json!({"data": {"a": null, "b": {}, "c": ""}, "revision": 0});
         assert_eq!(read("apps", "v1", "ControllerRevision", revision.clone()), revision);
+    }
+
+    #[test]
+    fn schemas_of_items_are_read_as_schemas() {
+        let nested = json!({"type": "object", "nullable": false, "default": null, "enum": [null], "properties": {}});
+        let schema = json!({"type": "array", "items": nested, "additionalProperties": false});
+        let version = |schema: Value| json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}});
+        let expected =
+            json!({"type": "array", "items": {"type": "object", "enum": [null]}, "additionalProperties": false});
+        let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+        assert_eq!(read(kind.0, kind.1, kind.2, version(schema)), version(expected));
     }
 
     #[test]

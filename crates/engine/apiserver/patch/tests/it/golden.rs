@@ -286,6 +286,12 @@ impl Replay {
         let (api_version, kind) = (meta::api_version(&step.answer), meta::kind(&step.answer));
         let mut new = step.answer.clone();
         meta::remove(&mut new, "managedFields");
+        // An empty list is booked as one, and stored as none.
+        for (field, sent) in step.body.as_object().into_iter().flatten() {
+            if sent.as_array().is_some_and(Vec::is_empty) && new.get(field).is_some_and(Value::is_null) {
+                new[field] = sent.clone();
+            }
+        }
         if let Some(sent) = meta::managed_fields(&step.body) {
             meta::metadata_mut(&mut new)
                 .unwrap()
