@@ -337,7 +337,7 @@ pub(crate) async fn between(context: &Context, from: &Resource, to: &Resource, o
     }
     let custom = context.served.custom(from);
     if let Some((custom, version)) = custom.and_then(|custom| Some((custom, custom.definition.version(&to.version)?))) {
-        let converted = convert(&context.server, custom, version, vec![object]).await?;
+        let converted = Box::pin(convert(&context.server, custom, version, vec![object])).await?;
         return Ok(converted.into_iter().next().unwrap_or_default());
     }
     let mut converted = convert::from_storage(to, convert::to_storage(from, object));

@@ -48,6 +48,8 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         Some(attempt) => repeat::begin(server, &info, attempt).await,
         None => Ok(Course::Plain),
     };
+    // Whoever the request is passed on to knows it by the same name.
+    request.headers_mut().insert(AUDIT_ID, audit_id.clone());
     let answered = match (&course, who) {
         (_, Err(status)) => Err(status),
         (Ok(Course::HalfDone), _) => Err(Status::outcome_unknown(
@@ -131,11 +133,7 @@ async fn answer(
         return nonresource::handle(server, info, request).await;
     }
     let deadline = tokio::time::Instant::now() + timeout;
-    let elsewhere = server.aggregates.current(&server.storage)?;
-    if let Some(remote) = elsewhere
-        .of_path(&info.path)
-        .or_else(|| elsewhere.of_schema(&info.path))
-    {
+    if let Some(remote) = aggregate::remote(server, &info.path)? {
         return Ok(Box::pin(aggregate::handle(server, &remote, info, &who, request, deadline)).await);
     }
     if long {

@@ -54,17 +54,17 @@ pub(crate) async fn connect(context: &Context, subresource: &Subresource) -> Res
         options: &Value::Null,
     };
     let mut rounds = Rounds::default();
-    webhooks::mutate(&attributes, &mut object, &mut rounds).await?;
+    Box::pin(webhooks::mutate(&attributes, &mut object, &mut rounds)).await?;
     if rounds.is_changed() {
         rounds.again(&object);
-        webhooks::mutate(&attributes, &mut object, &mut rounds).await?;
+        Box::pin(webhooks::mutate(&attributes, &mut object, &mut rounds)).await?;
     }
     let attributes = policies::Attributes {
         object: &object,
         ..attributes
     };
     policies::check(&attributes)?;
-    webhooks::validate(&attributes).await
+    Box::pin(webhooks::validate(&attributes)).await
 }
 
 /// What a new object has that the server gave it: webhooks see it without.

@@ -370,7 +370,7 @@ pub(super) async fn validate(attributes: &Attributes<'_>) -> Result<(), Status> 
         match ask(webhook, attributes, seen, false).await {
             Ok(_) => Ok(()),
             Err(failure) => {
-                let key = format!("failed-open.validation.webhook.admission.k8s.io/round_0_index_{i}");
+                let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{i}");
                 settle(webhook, context, failure, key)
             }
         }

@@ -20,6 +20,7 @@ use crate::base64;
 use crate::context::parse_stored;
 use crate::outbound::services::ServiceRef;
 use crate::outbound::{ClientCertificate, Roots};
+use crate::server::Inner;
 use crate::status::Status;
 use crate::storage::Storage;
 
@@ -85,6 +86,18 @@ impl Remote {
     pub fn api_version(&self) -> String {
         format!("{}/{}", self.group, self.version)
     }
+}
+
+/// The other server that serves a path, if one does.
+///
+/// # Errors
+/// What is served elsewhere cannot be read.
+pub(crate) fn remote(server: &Inner, path: &str) -> Result<Option<Arc<Remote>>, Status> {
+    if !path.starts_with("/apis/") && !path.starts_with("/openapi/v3/apis/") {
+        return Ok(None);
+    }
+    let elsewhere = server.aggregates.current(&server.storage)?;
+    Ok(elsewhere.of_path(path).or_else(|| elsewhere.of_schema(path)))
 }
 
 /// The aggregated APIs, read from this replica's store when an APIService has changed, before the next request.

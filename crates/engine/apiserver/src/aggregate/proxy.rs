@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
@@ -150,6 +151,10 @@ pub(crate) async fn handle(
         return unavailable();
     };
     let upgrade = is_upgrade(request.headers());
+    let long = upgrade || info.verb == "watch";
+    let Ok(permit) = long.then(|| server.watches.clone().try_acquire_owned()).transpose() else {
+        return Status::too_many_requests().into_response();
+    };
     let (mut parts, incoming) = request.into_parts();
     let client = parts
         .extensions
@@ -177,7 +182,7 @@ pub(crate) async fn handle(
         until = until.min(Instant::now() + DISCOVERY_TIMEOUT);
     }
     let sending = outbound.send(&to, outgoing);
-    let answered = if upgrade || info.verb == "watch" {
+    let answered = if long {
         sending.await
     } else {
         tokio::time::timeout_at(until, sending)
@@ -199,6 +204,7 @@ pub(crate) async fn handle(
         let backend = hyper::upgrade::on(&mut response);
         let drain = server.drain.clone();
         tokio::spawn(async move {
+            let _permit = permit;
             let joined = async {
                 let (client, backend) = futures_util::future::try_join(client, backend).await.ok()?;
                 let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
@@ -218,7 +224,14 @@ pub(crate) async fn handle(
         return response;
     }
     strip_hops(response.headers_mut());
-    response
+    // A watch counts until it ends.
+    response.map(|answer| {
+        let counted = answer.map_frame(move |frame| {
+            let _ = &permit;
+            frame
+        });
+        crate::body::boxed(counted)
+    })
 }
 
 /// Who asks on behalf of the server itself.

@@ -95,8 +95,13 @@ pub struct Call<'a> {
 /// Sends a request and reads the answer.
 pub async fn call(outbound: &dyn Outbound, call: Call<'_>) -> Result<Response<Bytes>, OutboundError> {
     let whole = async {
-        let request = call.request.map(body::full);
-        let (head, answer) = outbound.send(call.to, request).await?.into_parts();
+        let request = || call.request.clone().map(body::full);
+        let answered = match outbound.send(call.to, request()).await {
+            // A connection that was kept may end just when it is used again.
+            Err(OutboundError::Closed) => outbound.send(call.to, request()).await,
+            answered => answered,
+        };
+        let (head, answer) = answered?.into_parts();
         match body::read(answer, call.answer_bytes_max).await {
             Ok(bytes) => Ok(Response::from_parts(head, bytes)),
             Err(ReadBodyError::TooLarge { bytes_max }) => Err(OutboundError::TooLarge { bytes_max }),
