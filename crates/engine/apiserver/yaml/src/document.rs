@@ -11,7 +11,7 @@ use crate::Error;
 const NODES_MAX: usize = 1 << 20;
 
 /// Nested lists and maps, as in bodies of JSON.
-pub(crate) const DEPTH_MAX: usize = 128;
+pub(crate) const DEPTH_MAX: usize = 100;
 
 /// The place of a node in its document.
 pub(crate) type NodeId = u32;
@@ -65,6 +65,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, Error> {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(no_utf8(bytes, &error));
     }
+    // The line where the scanner is at the end of the text.
+    let last = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
     // Some malformed texts (a backslash or an indented block as the last byte) make the parser panic; they don't when a
     // line break follows. For the rest there is the net below: a bug of the parser is the client's error, not ours.
     let ended = bytes.last().is_none_or(|last| *last == b'\n');
@@ -76,7 +78,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, Error> {
         document: Document::default(),
         open: Vec::new(),
         anchors: HashMap::new(),
-        unended: (!ended).then(|| last_line(bytes)).flatten(),
+        last,
+        unended: !ended && last_line_has_content(bytes),
     };
     catch_unwind(AssertUnwindSafe(|| reader.read(&text))).unwrap_or_else(|_| {
         Err(Error::Syntax {
@@ -87,12 +90,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, Error> {
     Ok(reader.document)
 }
 
-/// The line of the text's end, from 0, if that line has content.
-fn last_line(bytes: &[u8]) -> Option<u64> {
-    let lines = bytes.split(|byte| *byte == b'\n');
-    let last = lines.clone().next_back()?;
-    let blank = last.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
-    (!blank).then(|| lines.count() as u64 - 1)
+fn last_line_has_content(bytes: &[u8]) -> bool {
+    let last = bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    !last.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
 /// A list or a map whose end wasn't read yet.
@@ -106,8 +106,10 @@ struct Reader {
     document: Document,
     open: Vec<Open>,
     anchors: HashMap<String, NodeId>,
-    /// The last line, if it has content and no line break.
-    unended: Option<u64>,
+    /// The last line, from 0.
+    last: u64,
+    /// The last line has content and no line break.
+    unended: bool,
 }
 
 impl Reader {
@@ -116,7 +118,7 @@ impl Reader {
         let mut input = text;
         parser.set_input_string(&mut input);
         loop {
-            let event = parser.parse().map_err(|error| syntax(&error))?;
+            let event = parser.parse().map_err(|error| syntax(&error, self.last))?;
             match event.data {
                 EventData::StreamStart { .. } | EventData::DocumentStart { .. } => {}
                 EventData::StreamEnd | EventData::DocumentEnd { .. } => return Ok(()),
@@ -144,7 +146,7 @@ impl Reader {
                 ..
             } => {
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                if block && self.unended.is_some_and(|last| event.end_mark.line > last) && value.ends_with('\n') {
+                if block && self.unended && event.end_mark.line > self.last && value.ends_with('\n') {
                     value.pop();
                 }
                 let content = Content::Scalar {
@@ -203,13 +205,15 @@ impl Reader {
 }
 
 /// The parser's error with the line that go-yaml tells: the scanner's lines count from 1 and the parser's from 0, and
-/// the first line isn't told.
-fn syntax(error: &ParserError) -> Error {
-    let at = |line: Option<u64>| line.filter(|line| *line != 0);
-    let line = match at(error.problem_mark().map(|mark| mark.line)) {
-        Some(line) if error.kind() == ErrorKind::Scanner => Some(line + 1),
-        Some(line) => Some(line),
-        None => at(error.context_mark().map(|mark| mark.line)),
+/// the first line isn't told. The scanner doesn't get beyond the `last` line of what the client sent.
+fn syntax(error: &ParserError, last: u64) -> Error {
+    let scanner = error.kind() == ErrorKind::Scanner;
+    let problem_line = error
+        .problem_mark()
+        .map(|mark| if scanner { mark.line.min(last) } else { mark.line });
+    let line = match problem_line.filter(|line| *line != 0) {
+        Some(line) => Some(line + u64::from(scanner)),
+        None => error.context_mark().map(|mark| mark.line).filter(|line| *line != 0),
     };
     Error::Syntax {
         line,

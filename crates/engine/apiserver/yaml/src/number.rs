@@ -74,11 +74,7 @@ pub(crate) fn is_sexagesimal(text: &str) -> bool {
     let mut places = places.split(':');
     let first = places.next().unwrap_or_default();
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
-    let place = |text: &str| match text.as_bytes() {
-        [b'0'..=b'9'] => true,
-        [b'0'..=b'5', b'0'..=b'9'] => true,
-        _ => false,
-    };
+    let place = |text: &str| matches!(text.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']);
     let mut count = 0;
     first.starts_with(|c: char| c.is_ascii_digit())
         && digits(first)

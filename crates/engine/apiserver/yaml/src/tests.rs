@@ -178,6 +178,8 @@ fn texts_of_errors() {
         ),
         ("- a\nb: c\n", "yaml: line 1: did not find expected '-' indicator"),
         ("a: 'x", "yaml: found unexpected end of stream"),
+        ("x: 1\na: 'x", "yaml: line 2: found unexpected end of stream"),
+        ("x: 1\na: 'x\n", "yaml: line 3: found unexpected end of stream"),
         ("a: \u{1}", "yaml: control characters are not allowed"),
     ] {
         assert_eq!(refusal(text), wanted, "{text:?}");
@@ -216,13 +218,13 @@ fn expansion_and_depth_are_bounded() {
     assert_eq!(refusal(&bomb), "yaml: document contains excessive aliasing");
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 50].join(","));
     assert_eq!(refusal(&long), "yaml: document contains excessive aliasing");
-    assert_eq!(refusal(&"[".repeat(100_000)), "yaml: exceeded max depth of 128");
-    assert_eq!(refusal(&"- ".repeat(100_000)), "yaml: exceeded max depth of 128");
+    assert_eq!(refusal(&"[".repeat(100_000)), "yaml: exceeded max depth of 100");
+    assert_eq!(refusal(&"- ".repeat(100_000)), "yaml: exceeded max depth of 100");
     let mut nested = "a0: &a0 [1]\n".to_owned();
     for level in 1..200 {
         nested.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
     }
-    assert_eq!(refusal(&nested), "yaml: exceeded max depth of 128");
+    assert_eq!(refusal(&nested), "yaml: exceeded max depth of 100");
 }
 
 #[test]
