@@ -11,3 +11,4 @@ mod reading;
 mod repeating;
 mod services;
 mod watching;
+mod yaml;

@@ -10,6 +10,9 @@ use crate::resolve::{self, Scalar};
 /// Text that aliases repeat: several times the largest object that the store takes.
 const ALIASED_BYTES_MAX: usize = 16 << 20;
 
+/// Duplicate keys that are told.
+const DUPLICATES_MAX: usize = 1000;
+
 /// Below so many values nearly all of them may come from aliases, above the second bound few.
 const RATIO_RANGE: (f64, f64) = (400_000.0, 4_000_000.0);
 
@@ -145,7 +148,7 @@ impl Constructor<'_> {
                     .map_err(|value| Error::Meaning(format!("invalid map key: {}", key::show(&value))))?;
                 let line = this.document.node(value).line;
                 let value = this.value(value)?;
-                if map.contains_key(&key) {
+                if map.contains_key(&key) && this.duplicates.len() < DUPLICATES_MAX {
                     let shown = key.show();
                     this.duplicates
                         .push(format!("line {}: key {shown} already set in map", line + 1));

@@ -13,6 +13,9 @@ const NODES_MAX: usize = 1 << 20;
 /// Nested lists and maps, as in bodies of JSON.
 pub(crate) const DEPTH_MAX: usize = 100;
 
+/// Directives before a document. The parser compares each with all others.
+const DIRECTIVES_MAX: usize = 100;
+
 /// The place of a node in its document.
 pub(crate) type NodeId = u32;
 
@@ -62,8 +65,10 @@ impl Document {
 
 /// Reads the first document.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Document, Error> {
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(no_utf8(bytes, &error));
+    let text = std::str::from_utf8(bytes).map_err(|error| no_utf8(bytes, &error))?;
+    if begins_with_directives(text) && text.matches("%TAG").nth(DIRECTIVES_MAX).is_some() {
+        let problem = format!("document has more than {DIRECTIVES_MAX} directives");
+        return Err(Error::Meaning(problem));
     }
     // The line where the scanner is at the end of the text.
     let last = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -88,6 +93,22 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, Error> {
         })
     })?;
     Ok(reader.document)
+}
+
+/// Whether the first that isn't a comment is a directive.
+fn begins_with_directives(text: &str) -> bool {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        if let Some(comment) = rest.strip_prefix('#') {
+            let end = comment.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
+            rest = &comment[end.unwrap_or(comment.len())..];
+        } else if let Some(after) = rest.strip_prefix("...") {
+            rest = after;
+        } else {
+            return rest.starts_with('%');
+        }
+    }
 }
 
 fn last_line_has_content(bytes: &[u8]) -> bool {

@@ -228,6 +228,18 @@ fn expansion_and_depth_are_bounded() {
 }
 
 #[test]
+fn directives_and_duplicates_are_bounded() {
+    let directives: String = (0..200).map(|n| format!("%TAG !t{n}! x\n\n# y\n")).collect();
+    assert_eq!(
+        refusal(&format!("{directives}--- a\n")),
+        "yaml: document has more than 100 directives"
+    );
+    assert_eq!(read("%YAML 1.1\n%TAG ! tag:yaml.org,2002:\n--- !str 5\n"), json!("5"));
+    let found = decode("a: 1\n".repeat(5000).as_bytes()).unwrap();
+    assert_eq!((found.value, found.duplicates.len()), (json!({"a": 1}), 1000));
+}
+
+#[test]
 fn no_text_panics() {
     // The parser's own panics are caught.
     for text in [
