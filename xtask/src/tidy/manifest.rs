@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "revoada-core",
     "engenho-catalog",
     "engenho-cel",
@@ -19,6 +19,7 @@ const PURE: [&str; 13] = [
     "engenho-crd",
     "engenho-validation",
     "engenho-authz",
+    "engenho-yaml",
 ];
 
 /// Dependencies that bring a runtime, a socket or a disk.

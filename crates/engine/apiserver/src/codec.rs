@@ -65,8 +65,31 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Status> {
 pub struct Parsed {
     /// The value.
     pub value: Value,
-    /// Texts about duplicate fields.
+    /// Texts about duplicate fields; those of YAML are one text.
     pub complaints: Vec<String>,
+}
+
+/// The warnings that complaints of strict decoding become.
+pub fn warnings_of(complaints: &[String]) -> impl Iterator<Item = String> {
+    complaints
+        .iter()
+        .flat_map(|text| engenho_yaml::warnings(text))
+        .map(str::to_owned)
+}
+
+/// A body as JSON, with what strict decoding of YAML objects to.
+fn to_json(bytes: &Bytes, format: Format) -> Result<(Bytes, Option<String>), String> {
+    if format != Format::Yaml {
+        return Ok((bytes.clone(), None));
+    }
+    let decoded = engenho_yaml::decode(bytes).map_err(|error| error.to_string())?;
+    let json = serde_json::to_vec(&decoded.value).map_err(|error| error.to_string())?;
+    Ok((json.into(), decoded.strict_error()))
+}
+
+/// The text about a body of no JSON.
+fn no_json(error: &decode::DecodeError) -> String {
+    format!("couldn't get version/kind; json parse error: {error}")
 }
 
 /// Reads a body without looking at its kind.
@@ -80,18 +103,12 @@ pub fn parse(bytes: &Bytes, format: Format, expected: &Expected<'_>) -> Result<P
                 complaints: Vec::new(),
             })
         }
-        Format::Json => {
-            let decoded = decode::json(bytes).map_err(|e| e.to_string())?;
+        Format::Json | Format::Yaml => {
+            let (json, duplicates) = to_json(bytes, format)?;
+            let decoded = decode::json(&json).map_err(|error| no_json(&error))?;
             Ok(Parsed {
                 value: decoded.value,
-                complaints: decoded.strict_errors,
-            })
-        }
-        Format::Yaml => {
-            let value = serde_yaml_ng::from_slice(bytes).map_err(|e| format!("yaml: {e}"))?;
-            Ok(Parsed {
-                value,
-                complaints: Vec::new(),
+                complaints: duplicates.into_iter().chain(decoded.strict_errors).collect(),
             })
         }
     }
@@ -108,7 +125,7 @@ pub fn decode_object(
 ) -> Result<Value, Status> {
     let unreadable = |error: String| {
         Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
+            "the object provided is unrecognized (must be of type {}): {error} ({})",
             expected.kind,
             summary(bytes)
         ))
@@ -116,13 +133,14 @@ pub fn decode_object(
     let schema = catalog.schema(expected.group, expected.version, expected.kind);
     let parsed = match (&schema, format) {
         // Unknown and duplicate fields are told in the order of the document.
-        (Some(schema), Format::Json) => match decode::json_typed(bytes, schema) {
-            Ok(decoded) => Parsed {
+        (Some(schema), Format::Json | Format::Yaml) => {
+            let (json, duplicates) = to_json(bytes, format).map_err(unreadable)?;
+            let decoded = decode::json_typed(&json, schema).map_err(|error| unreadable(no_json(&error)))?;
+            Parsed {
                 value: decoded.value,
-                complaints: decoded.strict_errors,
-            },
-            Err(error) => return Err(unreadable(error.to_string())),
-        },
+                complaints: duplicates.into_iter().chain(decoded.strict_errors).collect(),
+            }
+        }
         (_, Format::Protobuf) => Parsed {
             value: decode_protobuf(bytes, expected)?,
             complaints: Vec::new(),
@@ -130,6 +148,10 @@ pub fn decode_object(
         _ => parse(bytes, format, expected).map_err(unreadable)?,
     };
     let mut value = parsed.value;
+    if value.is_null() {
+        // A null leaves a typed object as it is: empty. That is what an empty text of YAML means.
+        value = Value::Object(serde_json::Map::new());
+    }
     check_kind(&mut value, expected, catalog)?;
     let refuse = |error: &str| {
         let (kind, version) = (expected.kind, expected.version);
@@ -150,7 +172,7 @@ pub fn decode_object(
         FieldValidation::Strict if !complaints.is_empty() => {
             return Err(refuse(&format!("strict decoding error: {}", complaints.join(", "))));
         }
-        FieldValidation::Warn => warnings.extend(complaints),
+        FieldValidation::Warn => warnings.extend(warnings_of(&complaints)),
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     match &schema {
@@ -172,17 +194,18 @@ pub fn decode_custom(
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
     let parsed = match format {
-        Format::Json => decode::json_untyped(bytes)
-            .map(|decoded| Parsed {
+        Format::Json | Format::Yaml => to_json(bytes, format).and_then(|(json, duplicates)| {
+            let decoded = decode::json_untyped(&json).map_err(|error| no_json(&error))?;
+            Ok(Parsed {
                 value: decoded.value,
-                complaints: decoded.strict_errors,
+                complaints: duplicates.into_iter().chain(decoded.strict_errors).collect(),
             })
-            .map_err(|error| error.to_string()),
-        _ => parse(bytes, format, expected),
+        }),
+        Format::Protobuf => parse(bytes, format, expected),
     };
     let parsed = parsed.map_err(|error| {
         Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
+            "the object provided is unrecognized (must be of type {}): {error} ({})",
             expected.kind,
             summary(bytes)
         ))
@@ -207,7 +230,7 @@ pub fn decode_custom(
         FieldValidation::Strict if !complaints.is_empty() => {
             return Err(refuse(&format!("strict decoding error: {}", complaints.join(", "))));
         }
-        FieldValidation::Warn => warnings.extend(complaints),
+        FieldValidation::Warn => warnings.extend(warnings_of(&complaints)),
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     Ok(value)

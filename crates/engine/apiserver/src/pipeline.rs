@@ -100,7 +100,7 @@ pub(crate) fn error(status: &Status, media: Media) -> Response<Body> {
     match media {
         Media::Json => status.clone().into_response(),
         Media::Yaml => {
-            let text = serde_yaml_ng::to_string(&status.to_value()).unwrap_or_default();
+            let text = engenho_yaml::encode(&status.to_value());
             status.response_with(text.into(), Media::Yaml.content_type())
         }
         Media::Protobuf => match engenho_protobuf::encode(&status.to_value()) {

@@ -23,7 +23,7 @@ pub fn bytes(code: StatusCode, content_type: &'static str, body: impl Into<Bytes
 /// Encodes a value as negotiated, as text where it has no protobuf form.
 fn encode(value: &Value, output: &Output) -> Bytes {
     match output.media {
-        Media::Yaml => serde_yaml_ng::to_string(value).unwrap_or_default().into(),
+        Media::Yaml => engenho_yaml::encode(value).into(),
         Media::Json if output.pretty => {
             // Values in memory have text keys and finite numbers: writing them cannot fail.
             let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();

@@ -15,12 +15,6 @@ use crate::verbs::patch::{Patch, PatchType};
 use crate::write::{self, Plan, now};
 use crate::{fields, object};
 
-const SCALE: codec::Expected<'static> = codec::Expected {
-    group: "autoscaling",
-    version: "v1",
-    kind: "Scale",
-};
-
 pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> {
     let name = context.info.path_name.as_str();
     match context.info.verb.as_str() {
@@ -53,7 +47,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
                 kind == PatchType::ApplyYaml,
             )?;
             let bytes = context.read_body().await?;
-            let patch = Patch::parse(kind, &bytes, &SCALE, &mut Vec::new())?;
+            let patch = Patch::parse(kind, &bytes, &mut Vec::new())?;
             let schema = context.catalog.schema("autoscaling", "v1", "Scale");
             change(context, &options, |scale| match &patch {
                 Patch::Apply(config) => Ok(engenho_patch::merge_patch::apply(scale.clone(), config)),

@@ -64,8 +64,7 @@ impl DeleteOptions {
                 "application/vnd.kubernetes.protobuf" => Format::Protobuf,
                 _ => Format::Json,
             };
-            let parsed = codec::parse(&bytes, format, &EXPECTED)
-                .map_err(|e| Status::untyped(format!("couldn't get version/kind; json parse error: {e}")))?;
+            let parsed = codec::parse(&bytes, format, &EXPECTED).map_err(Status::untyped)?;
             let body = parsed.value;
             if let Some(kind) = body["kind"].as_str().filter(|k| !k.is_empty() && *k != "DeleteOptions") {
                 let version = body["apiVersion"].as_str().unwrap_or("v1");

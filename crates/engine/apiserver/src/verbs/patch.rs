@@ -6,7 +6,7 @@ use http::Response;
 use serde_json::Value;
 
 use crate::body::Body;
-use crate::codec::{self, Expected, Format};
+use crate::codec::{self, Expected};
 use crate::context::Context;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::status::{FieldError, Status};
@@ -59,12 +59,7 @@ pub(crate) enum Patch {
 
 impl Patch {
     /// Reads the body as a patch; complaints about duplicate fields are added.
-    pub fn parse(
-        kind: PatchType,
-        bytes: &Bytes,
-        expected: &Expected<'_>,
-        complaints: &mut Vec<String>,
-    ) -> Result<Self, Status> {
+    pub fn parse(kind: PatchType, bytes: &Bytes, complaints: &mut Vec<String>) -> Result<Self, Status> {
         let patch = match kind {
             PatchType::Json => {
                 let patch = json_patch::parse(bytes).map_err(|e| refusal(&e))?;
@@ -82,10 +77,11 @@ impl Patch {
                 Self::Strategic(decoded.value)
             }
             PatchType::ApplyYaml => {
-                let parsed = codec::parse(bytes, Format::Yaml, expected)
-                    .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
-                complaints.extend(parsed.complaints);
-                Self::Apply(parsed.value)
+                let decoded = engenho_yaml::decode(bytes).map_err(|error| {
+                    Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {error}"))
+                })?;
+                complaints.extend(decoded.strict_error());
+                Self::Apply(decoded.value)
             }
         };
         Ok(patch)
@@ -128,8 +124,10 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     let bytes = context.read_body().await?;
     let mut complaints = Vec::new();
     let expected = Expected::of(&context.resource);
-    let mut patch = Patch::parse(kind, &bytes, &expected, &mut complaints)?;
+    let mut patch = Patch::parse(kind, &bytes, &mut complaints)?;
+    let mut duplicates = Vec::new();
     if let Patch::Apply(config) = &mut patch {
+        duplicates = std::mem::take(&mut complaints);
         codec::check_kind(config, &expected, &context.catalog)?;
         codec::drop_nulls(config);
         if let Some(schema) = context.resource.schema()
@@ -184,11 +182,21 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             unknown.extend(prune::prune(&mut object, schema));
         }
         match options.validation {
+            FieldValidation::Strict if !duplicates.is_empty() => {
+                let text = duplicates.join(", ");
+                return Err(Status::bad_request(format!(
+                    "error strict decoding YAML: error converting YAML to JSON: {text}"
+                )));
+            }
             FieldValidation::Strict if !unknown.is_empty() => {
                 let text = format!("strict decoding error: {}", unknown.join(", "));
                 return Err(decode_refusal(&expected, &text));
             }
-            FieldValidation::Warn => context.warnings.lock().extend(unknown),
+            FieldValidation::Warn => {
+                let mut warnings = context.warnings.lock();
+                warnings.extend(codec::warnings_of(&duplicates));
+                warnings.extend(unknown);
+            }
             FieldValidation::Strict | FieldValidation::Ignore => {}
         }
         match &schema {

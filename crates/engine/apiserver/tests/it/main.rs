@@ -18,4 +18,5 @@ mod tls_server;
 mod tokens;
 mod watching;
 mod webhooks;
+mod yaml;
 mod zeros;
