@@ -219,9 +219,7 @@ async fn rules_are_kept() {
         (code, &wrong["message"]),
         (
             422,
-            &json!(
-                "Lamp.light.example.org \"a\" is invalid: spec.watts: Invalid value: \"object\": too bright"
-            )
+            &json!("Lamp.light.example.org \"a\" is invalid: spec.watts: Invalid value: \"object\": too bright")
         )
     );
     let (code, _) = world.call("POST", LAMPS, Some(lamp("a", json!({"room": "x"})))).await;
