@@ -257,6 +257,9 @@ fn decode_protobuf(bytes: &Bytes, expected: &Expected<'_>) -> Result<Value, Stat
     })
 }
 
+/// Bodies in a version that is not served any more but read still, of the same form: version, kind, version wanted.
+const OLDER: [(&str, &str, &str); 1] = [("policy/v1beta1", "Eviction", "policy/v1")];
+
 /// Fills in a missing `apiVersion` and `kind`, and refuses other ones.
 pub fn check_kind(value: &mut Value, expected: &Expected<'_>, catalog: &Catalog) -> Result<(), Status> {
     let want_kind = expected.kind;
@@ -272,7 +275,7 @@ pub fn check_kind(value: &mut Value, expected: &Expected<'_>, catalog: &Catalog)
     if kind.is_empty() {
         kind = want_kind.to_owned();
     }
-    if api_version.is_empty() {
+    if api_version.is_empty() || OLDER.contains(&(api_version.as_str(), kind.as_str(), want_version.as_str())) {
         api_version = want_version.clone();
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));

@@ -196,7 +196,8 @@ async fn dispatch(
         stale: Mutex::default(),
         behind: AtomicBool::default(),
     };
-    if let Some(text) = deprecation(&context.resource) {
+    let verb_known = engenho_catalog::Verb::parse(&info.verb).is_some_and(|v| context.resource.verbs.contains(v));
+    if let Some(text) = deprecation(&context.resource).filter(|_| verb_known || !info.subresource.is_empty()) {
         context.warn(text);
     }
     if let Some(text) = context

@@ -36,6 +36,11 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         ("eviction", "create") => evict(context).await,
         ("token", "create") => tokens::request::create(context).await,
         _ if sub.connect || sub.plain_text => {
+            if info.subresource == "log" {
+                for bound in ["limitBytes", "sinceSeconds", "tailLines"] {
+                    options::integer(&info.query, bound)?;
+                }
+            }
             // The object is looked up first, as upstream does: what isn't there cannot be connected to.
             context.prepare_read(None).await?;
             if context.storage().get(&context.key(&info.path_name))?.is_none() {

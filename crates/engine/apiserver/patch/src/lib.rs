@@ -27,6 +27,7 @@ pub mod managed;
 pub mod merge_patch;
 pub mod meta;
 pub mod prune;
+pub mod restore;
 pub mod round_trip;
 pub mod schema;
 pub mod strategic;

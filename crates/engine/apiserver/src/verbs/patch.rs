@@ -1,7 +1,7 @@
 //! PATCH: JSON, merge, strategic merge and apply patches.
 
 use bytes::Bytes;
-use engenho_patch::{PatchError, json_patch, merge_patch, prune, round_trip, strategic, typecheck};
+use engenho_patch::{PatchError, json_patch, merge_patch, prune, restore, round_trip, strategic, typecheck};
 use http::Response;
 use serde_json::Value;
 
@@ -178,6 +178,13 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             let found = read.map_err(|e| patched_refusal(&object, &e))?;
             unknown.extend(found.iter().map(|path| format!("unknown field \"{path}\"")));
         } else if let Some(schema) = &schema {
+            if let Patch::Strategic(patch) = &patch {
+                // Upstream converts the outcome without writing it out, and shows the patch.
+                restore::check(&object, schema).map_err(|e| {
+                    let wrong = FieldError::invalid("patch", restore::shown(patch), &e);
+                    Status::invalid("", "", "", &[wrong])
+                })?;
+            }
             typecheck::check(&object, schema).map_err(|e| patched_refusal(&object, &e.to_string()))?;
             unknown.extend(prune::prune(&mut object, schema));
         }
