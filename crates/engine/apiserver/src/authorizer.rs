@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 pub use engenho_authz::{Attributes, Decision, EscalationError, Identity, RbacWrite, RuleReview, Verdict};
 use engenho_authz::{Policy, aggregate, rbac_escalation_allowed};
-use engenho_store::{KeyRange, RangeRequest, Store, Watcher};
+use engenho_store::{KeyRange, RangeRequest, Store};
 use parking_lot::Mutex;
 use serde_json::Value;
+
+use crate::watched::Watched;
 
 /// Decides whether a request may go on. Called for every request, so it answers from memory.
 pub trait Authorizer: Send + Sync + 'static {
@@ -32,7 +34,7 @@ pub struct StoreAuthorizer {
 #[derive(Default)]
 struct State {
     policy: Arc<Policy>,
-    watcher: Option<Watcher>,
+    watched: Watched,
 }
 
 impl StoreAuthorizer {
@@ -47,14 +49,7 @@ impl StoreAuthorizer {
     /// The policy as of this replica's newest revision.
     pub fn policy(&self) -> Arc<Policy> {
         let mut state = self.state.lock();
-        let unchanged = match &mut state.watcher {
-            Some(watcher) => match watcher.progress() {
-                // Without events and without having come along, the watch lies behind what memory holds.
-                Ok(batch) => batch.events.is_empty() && batch.revision >= self.store.revision(),
-                Err(_) => false,
-            },
-            None => false,
-        };
+        let unchanged = state.watched.is_unchanged(&self.store);
         if !unchanged {
             self.compile(&mut state);
         }
@@ -103,7 +98,7 @@ impl StoreAuthorizer {
             tracing::warn!(%skipped, "an RBAC object grants nothing");
         }
         state.policy = Arc::new(policy);
-        state.watcher = self.store.watch(KeyRange::prefix(PREFIX), read.revision).ok();
+        state.watched.follow(&self.store, PREFIX, read.revision);
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use engenho_catalog::{Catalog, Resource};
 use engenho_crd::conversion::{self, ReviewVersion};
 use engenho_crd::{Definition, Version};
-use engenho_store::{KeyRange, KeyValue, RangeRequest, Store, Watcher};
+use engenho_store::{KeyRange, KeyValue, RangeRequest, Store};
 use engenho_validation::get::text;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::documents::Documents;
 use crate::outbound::hooks::Hook;
 use crate::server::Inner;
 use crate::status::Status;
+use crate::watched::Watched;
 use crate::{convert, kinds, random};
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -185,7 +186,7 @@ struct State {
     served: Option<Arc<Served>>,
     /// The definitions by key.
     compiled: BTreeMap<Bytes, Compiled>,
-    watcher: Option<Watcher>,
+    watched: Watched,
 }
 
 /// A definition as of a revision.
@@ -214,14 +215,7 @@ impl CustomResources {
     /// What is served as of this replica's newest revision.
     pub fn served(&self, store: &Arc<Store>) -> Arc<Served> {
         let mut state = self.state.lock();
-        let unchanged = match &mut state.watcher {
-            Some(watcher) => match watcher.progress() {
-                // Without events and without having come along, the watch lies behind what memory holds.
-                Ok(batch) => batch.events.is_empty() && batch.revision >= store.revision(),
-                Err(_) => false,
-            },
-            None => false,
-        };
+        let unchanged = state.watched.is_unchanged(store);
         match state.served.as_ref().filter(|_| unchanged) {
             Some(served) => served.clone(),
             None => compile(&mut state, store),
@@ -248,7 +242,7 @@ fn compile(state: &mut State, store: &Arc<Store>) -> Arc<Served> {
     }
     let served = Arc::new(Served::of(state.compiled.values(), state.served.as_deref()));
     state.served = Some(served.clone());
-    state.watcher = store.watch(KeyRange::prefix(PREFIX), read.revision).ok();
+    state.watched.follow(store, PREFIX, read.revision);
     served
 }
 

@@ -54,6 +54,7 @@ mod turns;
 mod unserved;
 pub mod validate;
 mod verbs;
+mod watched;
 mod write;
 
 pub use aggregate::ProxyCertificate;

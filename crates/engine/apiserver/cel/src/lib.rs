@@ -50,7 +50,7 @@ pub use formats::NamedFormat;
 pub use meter::Budget;
 pub use net::Cidr;
 pub use program::{Program, compile, fuzz};
-pub use schema::{escape, type_of_schema, unescape};
+pub use schema::{RESERVED, escape, type_of_schema, unescape};
 pub use semver::Version;
 pub use time::{Duration, Offset, Timestamp};
 pub use types::{StructType, Type};

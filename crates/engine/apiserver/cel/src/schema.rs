@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::types::{StructType, Type};
 
 /// Names that are words of the language, so that fields of these names are written between `__`.
-const RESERVED: [&str; 21] = [
+pub const RESERVED: [&str; 21] = [
     "true",
     "false",
     "null",

@@ -4,6 +4,8 @@ use engenho_validation::get::{items, text};
 use engenho_validation::{FieldError, Path, labels};
 use serde_json::{Value, json};
 
+use crate::go;
+
 /// A version of ConversionReview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReviewVersion {
@@ -147,7 +149,7 @@ fn restore(original: &Value, given: &Value) -> Result<Value, String> {
     let Some(given) = given.as_object() else {
         return Err(match given {
             Value::Null => "missing metadata in converted object".to_owned(),
-            other => format!("invalid metadata of type {} in converted object", go_type(other)),
+            other => format!("invalid metadata of type {} in converted object", go::type_name(other)),
         });
     };
     let mut metadata = original.as_object().cloned().unwrap_or_default();
@@ -157,11 +159,11 @@ fn restore(original: &Value, given: &Value) -> Result<Value, String> {
             continue;
         };
         let Some(map) = new.as_object() else {
-            let of = go_type(new);
+            let of = go::type_name(new);
             return Err(format!("invalid metadata.{field} of type {of} in converted object"));
         };
         if let Some((key, value)) = map.iter().find(|(_, value)| !value.is_string()) {
-            let of = go_type(value);
+            let of = go::type_name(value);
             return Err(format!(
                 "metadata.{field}[{key}] must be a string, but is {of} in converted object"
             ));
@@ -182,18 +184,6 @@ fn restore(original: &Value, given: &Value) -> Result<Value, String> {
         metadata.insert(field.to_owned(), new.clone());
     }
     Ok(Value::Object(metadata))
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 /// Names of the versions of ConversionReview that a `spec.conversion.webhook` lists.

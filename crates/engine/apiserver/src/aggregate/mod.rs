@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use engenho_catalog::Catalog;
-use engenho_store::{KeyRange, Watcher};
 use engenho_validation::get::{flag, int, items, text};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -23,6 +22,7 @@ use crate::outbound::{ClientCertificate, Roots};
 use crate::server::Inner;
 use crate::status::Status;
 use crate::storage::Storage;
+use crate::watched::Watched;
 
 const PREFIX: &str = "/registry/apiregistration.k8s.io/apiservices/";
 
@@ -109,7 +109,7 @@ pub(crate) struct Aggregates {
 #[derive(Default)]
 struct State {
     remotes: Arc<Remotes>,
-    watcher: Option<Watcher>,
+    watched: Watched,
 }
 
 impl fmt::Debug for Aggregates {
@@ -122,16 +122,8 @@ impl Aggregates {
     /// What is served elsewhere as of this replica's newest revision. Built-in groups never are.
     pub fn current(&self, storage: &Storage) -> Result<Arc<Remotes>, Status> {
         let mut state = self.state.lock();
-        let unchanged = match &mut state.watcher {
-            Some(watcher) => match watcher.progress() {
-                // Without events and without having come along, the watch lies behind what memory holds.
-                Ok(batch) => batch.events.is_empty() && batch.revision >= storage.client().store.revision(),
-                Err(_) => false,
-            },
-            None => false,
-        };
+        let unchanged = state.watched.is_unchanged(&storage.client().store);
         if !unchanged {
-            state.watcher = None;
             let found = storage.list(PREFIX)?;
             let mut all = BTreeMap::new();
             for kv in &found.kvs {
@@ -146,8 +138,7 @@ impl Aggregates {
             if state.remotes.all != all {
                 state.remotes = Arc::new(Remotes::new(all));
             }
-            let range = KeyRange::prefix(PREFIX);
-            state.watcher = storage.client().store.watch(range, found.revision).ok();
+            state.watched.follow(&storage.client().store, PREFIX, found.revision);
         }
         Ok(state.remotes.clone())
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use engenho_store::{KeyRange, Watcher};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use super::compiled::{Binding, Policy};
 use crate::context::parse_stored;
 use crate::status::Status;
 use crate::storage::Storage;
+use crate::watched::Watched;
 
 /// What the keys of policies and of bindings begin with.
 const PREFIX: &str = "/registry/admissionregistration.k8s.io/validatingadmissionpolic";
@@ -39,7 +39,7 @@ struct State {
     hooks: Arc<Vec<Hook>>,
     /// Policies that were compiled, by key, with the revision that they are of.
     compiled: BTreeMap<Vec<u8>, (u64, Arc<Policy>)>,
-    watcher: Option<Watcher>,
+    watched: Watched,
 }
 
 impl fmt::Debug for Policies {
@@ -55,16 +55,8 @@ impl Policies {
     /// They cannot be read. Then nothing may be let through.
     pub(super) fn current(&self, storage: &Storage) -> Result<Arc<Vec<Hook>>, Status> {
         let mut state = self.state.lock();
-        let unchanged = match &mut state.watcher {
-            Some(watcher) => match watcher.progress() {
-                // Without events and without having come along, the watch lies behind what memory holds.
-                Ok(batch) => batch.events.is_empty() && batch.revision >= storage.client().store.revision(),
-                Err(_) => false,
-            },
-            None => false,
-        };
+        let unchanged = state.watched.is_unchanged(&storage.client().store);
         if !unchanged {
-            state.watcher = None;
             read(&mut state, storage)?;
         }
         Ok(state.hooks.clone())
@@ -96,7 +88,6 @@ fn read(state: &mut State, storage: &Storage) -> Result<(), Status> {
     });
     state.hooks = Arc::new(hooks.collect());
     state.compiled = compiled;
-    let range = KeyRange::prefix(PREFIX);
-    state.watcher = storage.client().store.watch(range, found.revision).ok();
+    state.watched.follow(&storage.client().store, PREFIX, found.revision);
     Ok(())
 }

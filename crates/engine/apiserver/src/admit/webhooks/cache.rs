@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use engenho_store::{KeyRange, Watcher};
 use parking_lot::Mutex;
 
 use super::hook::Webhook;
 use crate::context::parse_stored;
 use crate::status::Status;
 use crate::storage::Storage;
+use crate::watched::Watched;
 
 const MUTATING: &str = "/registry/admissionregistration.k8s.io/mutatingwebhookconfigurations/";
 const VALIDATING: &str = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/";
@@ -31,7 +31,7 @@ struct State {
     hooks: Hooks,
     /// What was read, by key, with the revision that it is of.
     known: BTreeMap<Vec<u8>, (u64, Vec<Arc<Webhook>>)>,
-    watcher: Option<Watcher>,
+    watched: Watched,
 }
 
 impl fmt::Debug for Webhooks {
@@ -59,16 +59,8 @@ impl Webhooks {
 }
 
 fn current(state: &mut State, prefix: &str, storage: &Storage) -> Result<Hooks, Status> {
-    let unchanged = match &mut state.watcher {
-        Some(watcher) => match watcher.progress() {
-            // Without events and without having come along, the watch lies behind what memory holds.
-            Ok(batch) => batch.events.is_empty() && batch.revision >= storage.client().store.revision(),
-            Err(_) => false,
-        },
-        None => false,
-    };
+    let unchanged = state.watched.is_unchanged(&storage.client().store);
     if !unchanged {
-        state.watcher = None;
         let found = storage.list(prefix)?;
         let mut known = BTreeMap::new();
         for kv in &found.kvs {
@@ -85,11 +77,7 @@ fn current(state: &mut State, prefix: &str, storage: &Storage) -> Result<Hooks, 
         let all = known.values().flat_map(|(_, webhooks)| webhooks.iter().cloned());
         state.hooks = Arc::new(all.collect());
         state.known = known;
-        state.watcher = storage
-            .client()
-            .store
-            .watch(KeyRange::prefix(prefix.to_owned()), found.revision)
-            .ok();
+        state.watched.follow(&storage.client().store, prefix, found.revision);
     }
     Ok(state.hooks.clone())
 }

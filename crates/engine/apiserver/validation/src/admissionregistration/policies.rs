@@ -16,30 +16,6 @@ use crate::{FieldError, Path};
 const ANNOTATIONS_MAX: usize = 20;
 const VALUE_EXPRESSION_BYTES_MAX: usize = 5 * 1024;
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
-/// Words that CEL keeps to itself.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 const ANNOTATION: Shape = Shape::Struct(&[
     ("Key", "key", Shape::Text),
     ("ValueExpression", "valueExpression", Shape::Text),
@@ -196,7 +172,7 @@ fn is_identifier(name: &str) -> bool {
     let first = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     name.bytes().next().is_some_and(first)
         && name.bytes().all(|b| first(b) || b.is_ascii_digit())
-        && !RESERVED.contains(&name)
+        && !engenho_cel::RESERVED.contains(&name)
 }
 
 fn variable(variable: &Value, scope: &mut Scope, path: &Path<'_>) -> Errors {
