@@ -129,12 +129,12 @@ async fn answer(
     let who = impersonate::apply(server, who, request.headers_mut())?;
     authorize::request(server, info, &who)?;
     let timeout = options::request_timeout(&info.query)?.map_or(REQUEST_TIMEOUT_MAX, |t| t.min(REQUEST_TIMEOUT_MAX));
-    if !info.resource_request {
-        return nonresource::handle(server, info, request).await;
-    }
     let deadline = tokio::time::Instant::now() + timeout;
     if let Some(remote) = aggregate::remote(server, &info.path)? {
         return Ok(Box::pin(aggregate::handle(server, &remote, info, &who, request, deadline)).await);
+    }
+    if !info.resource_request {
+        return nonresource::handle(server, info, request).await;
     }
     if long {
         return dispatch(server, info, who, request, course, deadline).await;

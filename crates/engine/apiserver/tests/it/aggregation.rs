@@ -164,7 +164,8 @@ async fn discovery_tells_of_it() {
     assert_eq!(groups.last().expect("a group")["name"], "pets.example.org");
     let (code, group) = world.call("GET", "/apis/pets.example.org", None).await;
     assert_eq!((code, &group["preferredVersion"]["version"]), (200, &json!("v1")));
-    let (_, resources) = world.call("GET", "/apis/pets.example.org/v1", None).await;
+    let (code, resources) = world.call("GET", "/apis/pets.example.org/v1", None).await;
+    assert_eq!(code, 200, "{resources}");
     assert_eq!(resources["resources"][0]["name"], "dogs");
     let mut asked = request("GET", "/apis", "application/json", None);
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

@@ -133,7 +133,8 @@ impl World {
         let response = self.send(request(method, path, kind, body)).await;
         let code = response.status().as_u16();
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
-        (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let told = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| told()))
     }
 }
 
