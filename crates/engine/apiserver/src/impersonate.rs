@@ -1,6 +1,6 @@
 //! Impersonation: `Impersonate-User` and its companions, each of which needs a permission of its own.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::authorize;
@@ -15,21 +15,18 @@ const UID: HeaderName = HeaderName::from_static("impersonate-uid");
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
+/// A header's text. One that cannot be read must not be taken for absent: the request would go on as its sender.
+fn utf8(value: &HeaderValue) -> Result<String, Status> {
+    std::str::from_utf8(value.as_bytes())
+        .map(str::to_owned)
+        .map_err(|_| Status::bad_request("an impersonation header is not UTF-8"))
+}
+
 /// The identity the request goes on with. Takes the headers away.
 pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> Result<Identity, Status> {
-    let text = |name: &HeaderName| {
-        headers
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let (user, uid) = (text(&USER), text(&UID));
-    let groups: Vec<String> = headers
-        .get_all(&GROUP)
-        .iter()
-        .filter_map(|v| v.to_str().ok().map(str::to_owned))
-        .collect();
+    let text = |name: &HeaderName| headers.get(name).map_or_else(|| Ok(String::new()), utf8);
+    let (user, uid) = (text(&USER)?, text(&UID)?);
+    let groups: Vec<String> = headers.get_all(&GROUP).iter().map(utf8).collect::<Result<_, _>>()?;
     let mut target = Identity {
         user,
         uid,
@@ -42,7 +39,7 @@ pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> R
         };
         let key = percent_decode_str(key).decode_utf8_lossy().to_lowercase();
         let values = target.extra.entry(key).or_default();
-        values.extend(value.to_str().ok().map(str::to_owned));
+        values.push(utf8(value)?);
     }
     if target == Identity::default() {
         return Ok(who);

@@ -38,7 +38,6 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         .cloned()
         .unwrap_or_else(|| random_id(server));
     let mut warnings = Vec::new();
-    let who = sender(server, &mut request, &mut warnings).await;
     let head = request.method() == Method::HEAD;
     let media = negotiate::plain_output(request.headers(), true).unwrap_or(Media::Json);
     let label = server.metrics.label(&info);
@@ -50,13 +49,12 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
     };
     // Whoever the request is passed on to knows it by the same name.
     request.headers_mut().insert(AUDIT_ID, audit_id.clone());
-    let answered = match (&course, who) {
-        (_, Err(status)) => Err(status),
-        (Ok(Course::HalfDone), _) => Err(Status::outcome_unknown(
+    let answered = match &course {
+        Ok(Course::HalfDone) => Err(Status::outcome_unknown(
             "the member that it was forwarded to is gone, and it may be half done",
         )),
-        (Ok(course), Ok(who)) => answer(server, &info, who, request, course).await,
-        (Err(status), _) => Err(status.clone()),
+        Ok(course) => answer(server, &info, request, course, &mut warnings).await,
+        Err(status) => Err(status.clone()),
     };
     let mut response = answered.unwrap_or_else(|status| error(&status, media));
     respond::add_warnings(response.headers_mut(), &warnings);
@@ -113,10 +111,11 @@ pub(crate) fn error(status: &Status, media: Media) -> Response<Body> {
 async fn answer(
     server: &Arc<Inner>,
     info: &RequestInfo,
-    who: Identity,
     mut request: Request<Body>,
     course: &Course,
+    warnings: &mut Vec<String>,
 ) -> Result<Response<Body>, Status> {
+    let arrived = tokio::time::Instant::now();
     let long = info.resource_request && info.verb == "watch";
     // Health is asked when the server is busiest: it always answers.
     let exempt = !info.resource_request && matches!(info.path.split('/').nth(1), Some("healthz" | "livez" | "readyz"));
@@ -126,10 +125,14 @@ async fn answer(
         .then(|| server.requests.try_acquire())
         .transpose()
         .map_err(|_| Status::too_many_requests())?;
+    // Others may have to be asked who it is: that counts as work of the request, and is bounded with it.
+    let who = sender(server, &mut request, warnings);
+    let who = tokio::time::timeout(REQUEST_TIMEOUT_MAX, who).await;
+    let who = who.map_err(|_| Status::unavailable("the sender of the request cannot be told in time"))??;
     let who = impersonate::apply(server, who, request.headers_mut())?;
     authorize::request(server, info, &who)?;
     let timeout = options::request_timeout(&info.query)?.map_or(REQUEST_TIMEOUT_MAX, |t| t.min(REQUEST_TIMEOUT_MAX));
-    let deadline = tokio::time::Instant::now() + timeout;
+    let deadline = arrived + timeout;
     if let Some(remote) = aggregate::remote(server, &info.path)? {
         return Ok(Box::pin(aggregate::handle(server, &remote, info, &who, request, deadline)).await);
     }

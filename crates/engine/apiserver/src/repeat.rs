@@ -43,7 +43,7 @@ use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::Status;
 use crate::verbs::get::served;
-use crate::{scale, subresource};
+use crate::{aggregate, scale, subresource};
 
 /// Begins with [`crate::identity::PREFIX`], so that the door strips it.
 const ATTEMPT: HeaderName = HeaderName::from_static("x-engenho-attempt");
@@ -249,7 +249,10 @@ pub(crate) enum Course {
 
 /// Settles what earlier attempts did.
 pub(crate) async fn begin(server: &Inner, info: &RequestInfo, attempt: Attempt) -> Result<Course, Status> {
-    let is_repeatable = info.resource_request && matches!(&*info.verb, "create" | "update" | "patch" | "delete");
+    // What a server elsewhere did leaves no trace in this store.
+    let is_ours = aggregate::remote(server, &info.path)?.is_none();
+    let is_write = matches!(&*info.verb, "create" | "update" | "patch" | "delete");
+    let is_repeatable = info.resource_request && is_write && is_ours;
     if !is_repeatable {
         return match attempt.number {
             1 => Ok(Course::Plain),

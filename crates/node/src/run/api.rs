@@ -36,8 +36,9 @@ use tokio_util::sync::CancellationToken;
 use super::front_proxy::FrontProxy;
 use super::material::{Opened, Vault};
 
-/// How long the head of a forwarded answer may take; a write waits for consensus before that.
-const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+/// How long the head of a forwarded answer may take: longer than a request may with all who are asked on its way. A
+/// target that is gone is found sooner, see [`LIFE_CHECK`].
+const HEAD_DEADLINE: Duration = Duration::from_secs(65);
 
 /// How often a forwarded request looks whether its target still lives.
 const LIFE_CHECK: Duration = Duration::from_millis(250);
@@ -695,6 +696,9 @@ impl tower::Service<Request<Body>> for Forwarded {
             } else if let Some(token) = BearerToken::take(request.headers_mut()) {
                 // That member has no replica, and leaves it to this one to find whose token it is.
                 request.extensions_mut().insert(token);
+            } else {
+                // Whoever passes a request on says who sends it.
+                return Ok(Status::unauthorized().into_response());
             }
             Ok(server.handle(request).await)
         })

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Remote;
 use crate::authorizer::Identity;
 use crate::body::Body;
+use crate::identity;
 use crate::outbound::services;
 use crate::outbound::{Call, Destination, OutboundError, Roots, Tls, call};
 use crate::pipeline::text;
@@ -119,11 +120,18 @@ fn strip_hops(headers: &mut HeaderMap) {
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
     let mut wanted = headers.get_all(header::CONNECTION).iter();
-    wanted.any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|value| value.to_ascii_lowercase().contains("upgrade"))
-    })
+    headers.contains_key(header::UPGRADE)
+        && wanted.any(|value| {
+            value
+                .to_str()
+                .is_ok_and(|value| value.to_ascii_lowercase().contains("upgrade"))
+        })
+}
+
+/// Whether another server may read a path otherwise than it was authorised.
+fn is_ambiguous(path: &str) -> bool {
+    let mut segments = path.split('/').map(str::to_ascii_lowercase);
+    segments.any(|segment| segment.contains("%2f") || matches!(segment.replace("%2e", ".").as_str(), "." | ".."))
 }
 
 /// An error as upstream's proxy tells it: text, not a Status.
@@ -150,6 +158,12 @@ pub(crate) async fn handle(
     let Ok(to) = destination(server, remote) else {
         return unavailable();
     };
+    if is_ambiguous(request.uri().path()) {
+        return failed(
+            StatusCode::BAD_REQUEST,
+            "the path has an escaped slash or a dot segment",
+        );
+    }
     let upgrade = is_upgrade(request.headers());
     let long = upgrade || info.verb == "watch";
     let Ok(permit) = long.then(|| server.watches.clone().try_acquire_owned()).transpose() else {
@@ -182,7 +196,8 @@ pub(crate) async fn handle(
         until = until.min(Instant::now() + DISCOVERY_TIMEOUT);
     }
     let sending = outbound.send(&to, outgoing);
-    let answered = if long {
+    // A watch may say nothing before its first event; the head of any other answer has to come in time.
+    let answered = if info.verb == "watch" {
         sending.await
     } else {
         tokio::time::timeout_at(until, sending)
@@ -196,6 +211,8 @@ pub(crate) async fn handle(
             return failed(StatusCode::SERVICE_UNAVAILABLE, &message);
         }
     };
+    // Members tell each other things in headers of their own, which nobody else may.
+    identity::strip_headers(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = client else {
             return failed(StatusCode::BAD_REQUEST, "the connection cannot be upgraded");

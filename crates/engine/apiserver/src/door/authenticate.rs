@@ -125,10 +125,13 @@ impl Door {
             return match self.deps.tokens.authenticate(&token, &[]).await {
                 Ok(accepted) => Ok(known(identity::authenticated(accepted.identity))),
                 Err(TokenError::Unavailable { reason }) => Err(Status::unavailable(&reason)),
-                Err(TokenError::Unknown | TokenError::Invalid { .. }) => Ok(Authenticated {
-                    sender: Sender::Token(BearerToken::new(token)),
-                    warning: None,
-                }),
+                Err(TokenError::Unknown | TokenError::Invalid { .. }) => {
+                    let token = BearerToken::new(token).ok_or_else(Status::unauthorized)?;
+                    Ok(Authenticated {
+                        sender: Sender::Token(token),
+                        warning: None,
+                    })
+                }
             };
         }
         if refused || !self.options.anonymous.admits(request.uri().path()) {

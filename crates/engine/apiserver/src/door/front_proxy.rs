@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::{ClientRoots, PeerCertificate};
@@ -41,24 +41,28 @@ impl FrontProxy {
                 proxy.user
             ));
         }
-        Ok(named(headers))
+        named(headers)
     }
 }
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values = headers.get_all(name).iter();
-    let mut texts = values.filter_map(|value| value.to_str().ok());
-    texts.next().map(str::to_owned)
+/// All values of a header. One that cannot be read must not be taken for absent: the request would go on as the proxy's.
+fn texts(headers: &HeaderMap, name: &str) -> Result<Vec<String>, String> {
+    let read = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).map(str::to_owned);
+    let values = headers.get_all(name).iter().map(read).collect::<Result<_, _>>();
+    values.map_err(|_| format!("the header {name} is not UTF-8"))
 }
 
 /// The user in the headers.
-fn named(headers: &HeaderMap) -> Option<Identity> {
-    let user = text(headers, &USER).filter(|user| !user.is_empty())?;
-    let texts = |name: &str| {
-        let values = headers.get_all(name).iter();
-        values.filter_map(|value| value.to_str().ok().map(str::to_owned))
+fn named(headers: &HeaderMap) -> Result<Option<Identity>, String> {
+    let Some(user) = texts(headers, USER.as_str())?
+        .into_iter()
+        .next()
+        .filter(|user| !user.is_empty())
+    else {
+        return Ok(None);
     };
-    let groups = texts(GROUP.as_str()).filter(|group| !group.is_empty()).collect();
+    let groups = texts(headers, GROUP.as_str())?;
+    let groups = groups.into_iter().filter(|group| !group.is_empty()).collect();
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in headers.keys() {
         let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) else {
@@ -68,14 +72,14 @@ fn named(headers: &HeaderMap) -> Option<Identity> {
         let key = percent_decode_str(key)
             .decode_utf8()
             .map_or_else(|_| key.to_owned(), Into::into);
-        extra.entry(key).or_default().extend(texts(name.as_str()));
+        extra.entry(key).or_default().extend(texts(headers, name.as_str())?);
     }
-    Some(Identity {
+    Ok(Some(Identity {
         user,
-        uid: text(headers, &UID).unwrap_or_default(),
+        uid: texts(headers, UID.as_str())?.into_iter().next().unwrap_or_default(),
         groups,
         extra,
-    })
+    }))
 }
 
 /// Removes what only a proxy may say.
@@ -92,14 +96,12 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn headers_name_a_user() {
         let mut headers = HeaderMap::new();
-        assert_eq!(named(&headers), None);
+        assert_eq!(named(&headers), Ok(None));
         for (name, value) in [
             ("x-remote-user", "jane"),
             ("x-remote-uid", "7"),
@@ -112,7 +114,12 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let jane = named(&headers).expect("a user");
+        let jane = named(&headers).unwrap().unwrap();
+        let mut unreadable = headers.clone();
+        unreadable.insert("x-remote-user", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(named(&unreadable).is_err());
+        unreadable.insert("x-remote-user", HeaderValue::from_bytes("jürgen".as_bytes()).unwrap());
+        assert_eq!(named(&unreadable).unwrap().unwrap().user, "jürgen");
         assert_eq!((jane.user.as_str(), jane.uid.as_str()), ("jane", "7"));
         assert_eq!(jane.groups, ["dev", "ops"]);
         assert_eq!(jane.extra["example.org/team"], ["a", "b"]);

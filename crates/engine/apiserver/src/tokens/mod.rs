@@ -53,9 +53,11 @@ pub trait TokenAuthenticator: Send + Sync + 'static {
 pub struct BearerToken(String);
 
 impl BearerToken {
-    /// This token.
-    pub fn new(token: impl Into<String>) -> Self {
-        Self(token.into())
+    /// This token; `None` if it can be none, for it has blanks or signs that no header carries.
+    pub fn new(token: impl Into<String>) -> Option<Self> {
+        let token = token.into();
+        let visible = |byte: u8| byte.is_ascii_graphic();
+        (!token.is_empty() && token.bytes().all(visible)).then_some(Self(token))
     }
 
     /// Takes the token out of the headers of a request.
@@ -64,7 +66,7 @@ impl BearerToken {
         let Header::Token(token) = Header::read(value.to_str().ok()?) else {
             return None;
         };
-        Some(Self(token.to_owned()))
+        Self::new(token)
     }
 
     /// Puts the token into the headers of a request that another member judges.

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use engenho_authn::Accepted;
 use engenho_authn::structured::{Jwks, JwtAuthenticator, KeyMissing};
 use http::{Request, StatusCode, header};
+use parking_lot::Mutex;
 use revoada_core::env::Clock;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::{TokenAuthenticator, TokenError};
 use crate::outbound::{Call, Destination, Outbound, Roots, Tls, call};
@@ -41,6 +41,8 @@ pub struct OidcTokens {
     outbound: Arc<dyn Outbound>,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
+    /// Held while the provider is asked.
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl OidcTokens {
@@ -51,29 +53,50 @@ impl OidcTokens {
             outbound,
             clock,
             known: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The provider's keys; `anew` if those that are known lack one. One look at a time: others wait for it.
+    /// The provider's keys; `anew` if those that are known lack one. One look at a time: others wait for it only if they
+    /// have no keys to go by.
     async fn keys(&self, anew: bool) -> Option<Arc<Jwks>> {
-        let mut known = self.known.lock().await;
-        let now_ms = self.clock.unix_ms();
-        let is_old = now_ms.abs_diff(known.found_ms) > KEYS_AGE_MS_MAX;
-        let rested = known.looked_ms.is_none_or(|at| now_ms.abs_diff(at) >= PAUSE_MS);
-        if (known.keys.is_none() || anew || is_old) && rested {
-            known.looked_ms = Some(now_ms);
-            match self.fetch().await {
-                Ok(keys) => {
-                    known.keys = Some(Arc::new(keys));
-                    known.found_ms = now_ms;
-                }
-                Err(error) => {
-                    let provider = &self.authenticator.provider.url;
-                    tracing::warn!(provider, error, "the keys of an identity provider are not to be had");
-                }
+        let (keys, wanted) = self.known(anew);
+        if !wanted {
+            return keys;
+        }
+        let _looking = match self.looking.try_lock() {
+            Ok(looking) => looking,
+            Err(_) if keys.is_some() && !anew => return keys,
+            Err(_) => self.looking.lock().await,
+        };
+        // Somebody may have looked meanwhile.
+        let (keys, wanted) = self.known(anew);
+        if !wanted {
+            return keys;
+        }
+        let found = self.fetch().await;
+        let mut known = self.known.lock();
+        known.looked_ms = Some(self.clock.unix_ms());
+        match found {
+            Ok(keys) => {
+                known.keys = Some(Arc::new(keys));
+                known.found_ms = self.clock.unix_ms();
+            }
+            Err(error) => {
+                let provider = &self.authenticator.provider.url;
+                tracing::warn!(provider, error, "the keys of an identity provider are not to be had");
             }
         }
         known.keys.clone()
+    }
+
+    /// The keys that are known, and whether to look for others.
+    fn known(&self, anew: bool) -> (Option<Arc<Jwks>>, bool) {
+        let known = self.known.lock();
+        let now_ms = self.clock.unix_ms();
+        let is_old = now_ms.abs_diff(known.found_ms) > KEYS_AGE_MS_MAX;
+        let rested = known.looked_ms.is_none_or(|at| now_ms.abs_diff(at) >= PAUSE_MS);
+        (known.keys.clone(), (known.keys.is_none() || anew || is_old) && rested)
     }
 
     async fn fetch(&self) -> Result<Jwks, String> {

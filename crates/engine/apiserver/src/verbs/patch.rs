@@ -129,7 +129,9 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     if let Patch::Apply(config) = &mut patch {
         duplicates = std::mem::take(&mut complaints);
         codec::check_kind(config, &expected, &context.catalog)?;
-        codec::drop_nulls(config);
+        if context.custom_version().is_none() {
+            codec::drop_nulls(config);
+        }
         if let Some(schema) = context.resource.schema()
             && context.custom_version().is_none()
         {

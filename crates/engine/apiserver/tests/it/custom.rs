@@ -355,20 +355,20 @@ async fn documents_know_custom_kinds() {
 async fn what_is_not_served_is_told_as_the_handler_tells_it() {
     let world = with_lamps().await;
     let (code, answer) = world.call("GET", "/apis/light.example.org/v1/lamps/a", None).await;
-    assert_eq!((code, &answer), (404, &Value::Null));
+    assert_eq!((code, &answer), (404, &json!("404 page not found\n")));
     assert_eq!(
         world
             .call("POST", "/apis/light.example.org/v1/lamps", Some(lamp("a", json!({}))))
             .await,
-        (404, Value::Null)
+        (404, json!("404 page not found\n"))
     );
     assert_eq!(
         world.call("GET", "/apis/light.example.org/v9/lamps", None).await,
-        (404, Value::Null)
+        (404, json!("404 page not found\n"))
     );
     assert_eq!(
         world.call("GET", "/apis/nowhere.example.org/v1/things", None).await,
-        (404, Value::Null)
+        (404, json!("404 page not found\n"))
     );
     let (code, answer) = world.call("GET", "/apis/apps/v1/things", None).await;
     assert_eq!((code, &answer["reason"]), (404, &json!("NotFound")));

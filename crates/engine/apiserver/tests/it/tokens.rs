@@ -63,7 +63,9 @@ impl Tokens {
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
         let mut request = request("POST", path, "application/json", Some(body));
         *request.extensions_mut() = http::Extensions::new();
-        request.extensions_mut().insert(BearerToken::new(token));
+        request
+            .extensions_mut()
+            .insert(BearerToken::new(token).expect("a token"));
         let (code, answer) = read(self.later.handle(request).await).await;
         if code == 201 {
             Ok(answer["status"]["userInfo"].clone())
@@ -258,7 +260,9 @@ async fn others_learn_how_to_verify_tokens() {
         let mut request: Request<_> = request("GET", "/openid/v1/jwks", "application/json", None);
         *request.extensions_mut() = http::Extensions::new();
         if let Some(token) = token {
-            request.extensions_mut().insert(BearerToken::new(token));
+            request
+                .extensions_mut()
+                .insert(BearerToken::new(token).expect("a token"));
         }
         t.later.handle(request).await.status().as_u16()
     };

@@ -163,6 +163,10 @@ pub(super) fn conclude(api_service: &Value, verdict: &Verdict, now: &str) -> Opt
         Some(before) => {
             if before["status"] == verdict.status {
                 condition["lastTransitionTime"] = before["lastTransitionTime"].clone();
+                if before["reason"] == verdict.reason && before["message"].is_string() {
+                    // Which endpoint was asked in vain changes from look to look.
+                    condition["message"] = before["message"].clone();
+                }
             }
             *before = condition;
         }
