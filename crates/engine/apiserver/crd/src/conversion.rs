@@ -1,10 +1,9 @@
 //! ConversionReviews: what the webhook of a definition is asked, and whether its answer can be used.
 
+use engenho_patch::meta;
 use engenho_validation::get::{items, text};
 use engenho_validation::{FieldError, Path, labels};
 use serde_json::{Value, json};
-
-use crate::go;
 
 /// A version of ConversionReview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +148,7 @@ fn restore(original: &Value, given: &Value) -> Result<Value, String> {
     let Some(given) = given.as_object() else {
         return Err(match given {
             Value::Null => "missing metadata in converted object".to_owned(),
-            other => format!("invalid metadata of type {} in converted object", go::type_name(other)),
+            other => format!("invalid metadata of type {} in converted object", meta::go_type(other)),
         });
     };
     let mut metadata = original.as_object().cloned().unwrap_or_default();
@@ -159,11 +158,11 @@ fn restore(original: &Value, given: &Value) -> Result<Value, String> {
             continue;
         };
         let Some(map) = new.as_object() else {
-            let of = go::type_name(new);
+            let of = meta::go_type(new);
             return Err(format!("invalid metadata.{field} of type {of} in converted object"));
         };
         if let Some((key, value)) = map.iter().find(|(_, value)| !value.is_string()) {
-            let of = go::type_name(value);
+            let of = meta::go_type(value);
             return Err(format!(
                 "metadata.{field}[{key}] must be a string, but is {of} in converted object"
             ));

@@ -41,19 +41,6 @@ pub(crate) fn sprint(value: &Value) -> String {
     }
 }
 
-/// The type that JSON is decoded to.
-pub(crate) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
 /// JSON as Go's encoder writes it.
 pub(crate) fn json(value: &Value) -> String {
     html_safe(&value.to_string())

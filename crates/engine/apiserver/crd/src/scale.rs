@@ -1,5 +1,6 @@
 //! The scale subresource: the replica counts of an instance, by the paths that its definition names.
 
+use engenho_patch::meta;
 use engenho_validation::FieldError;
 use engenho_validation::get::text;
 use serde_json::{Map, Value, json};
@@ -155,7 +156,7 @@ fn at<'a>(object: &'a Value, path: &[&str]) -> Result<Option<&'a Value>, String>
 }
 
 fn accessor_error(path: &str, value: &Value, wanted: &str) -> String {
-    let (shown, kind) = (go::sprint(value), go::type_name(value));
+    let (shown, kind) = (go::sprint(value), meta::go_type(value));
     format!(".{path} accessor error: {shown} is of the type {kind}, expected {wanted}")
 }
 

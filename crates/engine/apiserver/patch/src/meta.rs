@@ -6,6 +6,20 @@ use std::fmt::{self, Write as _};
 /// The annotation in which `kubectl apply` keeps the last configuration it sent.
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The type that Go's decoder gives a value, as its `%T` prints it.
+#[must_use]
+pub fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
 /// The JSON type's name in messages: `object`, `array`, `string`, `number`, `bool` or `null`.
 #[must_use]
 pub fn json_type(value: &Value) -> &'static str {
@@ -384,6 +398,12 @@ pub fn set_managed_fields(object: &mut Value, entries: Vec<Value>) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn values_are_printed_as_go_does() {
+        let value = json!({"b": [1, "x", null], "a": {"c": true}});
+        assert_eq!(go_format(&value), "map[a:map[c:true] b:[1 x <nil>]]");
+    }
 
     #[test]
     fn go_formatting() {

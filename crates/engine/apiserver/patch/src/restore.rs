@@ -67,39 +67,3 @@ fn kind(value: &Value) -> &'static str {
         Value::Object(_) => "map",
     }
 }
-
-/// A value as Go's `%+v` prints it: `map[spec:map[replicas:2]]`.
-#[must_use]
-pub fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(list) => {
-            let items: Vec<String> = list.iter().map(shown).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(object) => {
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_by_key(|(key, _)| key.as_str());
-            let entries: Vec<String> = entries
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", shown(value)))
-                .collect();
-            format!("map[{}]", entries.join(" "))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn values_are_printed_as_go_does() {
-        let value = json!({"b": [1, "x", null], "a": {"c": true}});
-        assert_eq!(shown(&value), "map[a:map[c:true] b:[1 x <nil>]]");
-    }
-}

@@ -183,7 +183,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             if let Patch::Strategic(patch) = &patch {
                 // Upstream converts the outcome without writing it out, and shows the patch.
                 restore::check(&object, schema).map_err(|e| {
-                    let wrong = FieldError::invalid("patch", restore::shown(patch), &e);
+                    let wrong = FieldError::invalid("patch", engenho_patch::meta::go_format(patch), &e);
                     Status::invalid("", "", "", &[wrong])
                 })?;
             }

@@ -3,7 +3,7 @@
 use super::element::PathElement;
 use super::node::{ListType, Node, Scalar, Shape};
 use super::set::FieldSet;
-use crate::meta::go_format;
+use crate::meta::{go_format, go_type};
 use crate::schema::SchemaNode;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -148,18 +148,6 @@ pub(crate) fn check_scalar(scalar: Scalar, value: &Value) -> Result<(), String> 
         }
         (Scalar::Boolean, _) => Err(format!("expected boolean, got &{{{}}}", go_format(value))),
         (Scalar::Any, _) => Err(format!("expected any scalar, got &{{{}}}", go_format(value))),
-    }
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 
