@@ -362,11 +362,6 @@ impl Version {
             Some(value) => go::sprint(value),
         })
     }
-
-    /// What is said when a field cannot be selected by.
-    pub fn unsupported_label(field: &str) -> String {
-        format!("field label not supported: {field}")
-    }
 }
 
 fn published(crd: &Value, version: &Value) -> Option<Arc<CustomSchema>> {

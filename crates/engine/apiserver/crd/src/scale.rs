@@ -46,11 +46,6 @@ impl Scale {
         })
     }
 
-    /// The fields on the way to the desired count: what managed fields of a Scale are mapped by.
-    pub fn replicas_fields(&self) -> Vec<&str> {
-        fields(&self.spec_replicas)
-    }
-
     /// The Scale of an instance.
     ///
     /// # Errors
