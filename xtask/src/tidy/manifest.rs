@@ -5,11 +5,12 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "revoada-core",
     "engenho-catalog",
     "engenho-cel",
     "engenho-defaults",
+    "engenho-flowcontrol",
     "engenho-patch",
     "engenho-protobuf",
     "engenho-quantity",
