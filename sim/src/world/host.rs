@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engenho_engine::apiserver::{
-    ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
+    ClientRoots, Door, DoorDeps, DoorOptions, Identity, Observers, TokenAuthenticator, TokenError, VersionInfo,
 };
 use engenho_node::run::addresses::Own;
 use engenho_node::run::api::{self, Gate, Local, MeshApi, Stores};
@@ -515,6 +515,7 @@ async fn serve(
     let shared = api::Shared {
         version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
         tokens: Arc::new(Tokens),
+        observers: Observers::default(),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     if !witness {
@@ -548,6 +549,7 @@ async fn serve(
                 tokens: Arc::new(Tokens),
                 router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
                 clock,
+                observers: Observers::default(),
             },
             DoorOptions::default(),
         )?;

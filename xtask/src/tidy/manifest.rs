@@ -5,8 +5,9 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "revoada-core",
+    "engenho-audit",
     "engenho-catalog",
     "engenho-cel",
     "engenho-defaults",

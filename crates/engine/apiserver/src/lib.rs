@@ -4,6 +4,7 @@
 //! Between the two stands [`Router`]: requests go to the local service, over the mesh, or get a clear refusal.
 
 mod admit;
+pub mod audit;
 mod authorize;
 pub mod authorizer;
 mod base64;
@@ -16,6 +17,7 @@ mod convert;
 mod custom;
 mod documents;
 pub mod door;
+mod fairness;
 mod fields;
 mod health;
 pub mod heartbeat;
@@ -28,6 +30,7 @@ mod negotiate;
 mod nonresource;
 mod normalise;
 pub mod object;
+mod observers;
 mod options;
 mod pipeline;
 mod query;
@@ -53,6 +56,7 @@ pub mod validate;
 mod verbs;
 mod write;
 
+pub use audit::{AuditLog, FilesError, Rotation};
 pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer, Verdict};
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;
@@ -60,8 +64,11 @@ pub use door::{
     ClientRoots, Door, DoorDeps, DoorOptions, PeerCertificate, RootsError, ServeOptions, TokenAuthenticator,
     TokenError, serve_stream,
 };
+pub use engenho_audit::{Policy as AuditPolicy, chain as audit_chain};
 pub use heartbeat::{Heartbeat, Heartbeats, NoHeartbeats};
-pub use identity::{identity_from_headers, identity_to_headers};
+pub use identity::{Peer, identity_from_headers, identity_to_headers};
+pub use metrics::DoorMetrics;
+pub use observers::Observers;
 pub use repeat::Attempt;
 pub use router::{RemoteApi, RemoteError, Router, Target};
 pub use seal::{SealError, SealPolicy, Sealer};

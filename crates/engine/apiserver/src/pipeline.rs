@@ -1,16 +1,24 @@
 //! The pipeline that every request walks: decode, authenticate, limit, authorise, dispatch, finish.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::audit::{Audited, Finish};
 use crate::authorizer::Identity;
 use crate::body::{self, Body};
 use crate::context::Context;
+use crate::fairness::{Entered, Limits, Place};
 use crate::kinds::is_custom;
+use crate::metrics::{InFlight, Labels};
 use crate::negotiate::{self, Media};
 use crate::repeat::{self, Attempt, Course};
 use crate::request::RequestInfo;
@@ -20,8 +28,25 @@ use crate::storage::Fence;
 use crate::{authorize, identity, impersonate, nonresource, options, respond, reviews, subresource, verbs};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-/// Longest request that is no watch, whatever its `timeout` says (upstream's bound).
+const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+/// Longest request that does not last, whatever its `timeout` says (upstream's bound).
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// A request waits for its turn for this part of its time, and for no longer than a minute.
+const QUEUE_PART: u32 = 4;
+const QUEUE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Largest answer that is looked into for the audit log.
+const AUDITED_BYTES_MAX: u64 = 2 << 20;
+
+/// What is found out about a request on its way.
+#[derive(Default)]
+struct Notes {
+    /// Where priority and fairness put it.
+    place: Option<Place>,
+    /// How long it waited for its turn.
+    queued: Duration,
+    /// Whether it was refused a turn.
+    is_dropped: bool,
+}
 
 /// Answers one request.
 pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> Response<Body> {
@@ -30,6 +55,7 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
     let audit_id = request
         .headers()
         .get(AUDIT_ID)
+        .filter(|id| !id.is_empty())
         .cloned()
         .unwrap_or_else(|| random_id(server));
     let who = request
@@ -38,29 +64,123 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         .unwrap_or_else(identity::anonymous);
     let head = request.method() == Method::HEAD;
     let media = negotiate::plain_output(request.headers(), true).unwrap_or(Media::Json);
-    let label = server.metrics.label(&info);
-    let in_flight = server.metrics.start(&info);
+    let labels = Labels::of(server, &info, request.method(), request.headers());
+    let long = is_long(&info);
+    let audited = audit(server, &info, &who, &request, &audit_id);
+    // Dropped with this future, when the sender leaves.
+    let mut finish = audited.clone().map(Finish::of);
     let course = match request.extensions_mut().remove::<Attempt>() {
         // First of all: an answer of any kind is true only once it is known what earlier attempts did.
         Some(attempt) => repeat::begin(server, &info, attempt).await,
         None => Ok(Course::Plain),
     };
+    if request.extensions().get::<Fence>().is_some() {
+        server.metrics.own_request(&labels);
+    }
+    let mut notes = Notes::default();
     let answered = match &course {
         Ok(Course::HalfDone) => Err(Status::outcome_unknown(
             "the member that it was forwarded to is gone, and it may be half done",
         )),
-        Ok(course) => answer(server, &info, who, request, course).await,
+        Ok(course) => {
+            let way = Way {
+                server,
+                info: &info,
+                course,
+                audited: audited.as_ref(),
+                labels: &labels,
+                long,
+                started,
+            };
+            way.go(who, request, &mut notes).await
+        }
         Err(status) => Err(status.clone()),
     };
     let mut response = answered.unwrap_or_else(|status| error(&status, media));
     repeat::finish(&course, &mut response);
-    drop(in_flight);
-    server.metrics.finish(label, response.status(), started.elapsed());
+    if let Some(place) = &notes.place {
+        place.mark(response.headers_mut());
+    }
+    let code = response.status();
+    if notes.is_dropped {
+        server.metrics.terminated(&labels, code);
+    }
+    let bytes = response.body().size_hint().exact();
+    server
+        .metrics
+        .finish(&labels, code, started.elapsed(), notes.queued, bytes);
+    if let (Some(audited), Some(finish)) = (&audited, &mut finish) {
+        audit_answer(audited, &mut response).await;
+        if long {
+            audited.started();
+            // The end of the answer is the end of the request.
+            let ended = Finish::of(Arc::clone(audited));
+            let inner = std::mem::replace(response.body_mut(), body::empty());
+            *response.body_mut() = body::until_dropped(inner, ended);
+        } else {
+            audited.complete();
+        }
+        finish.disarm();
+    }
     if head {
         *response.body_mut() = body::empty();
     }
     response.headers_mut().insert(AUDIT_ID, audit_id);
     response
+}
+
+/// Whether a request lasts: neither is its time bounded, nor does it keep seats while it does.
+fn is_long(info: &RequestInfo) -> bool {
+    let connects = ["attach", "exec", "proxy", "log", "portforward"];
+    matches!(info.verb.as_str(), "watch" | "proxy")
+        || (info.resource_request && connects.contains(&info.subresource.as_str()))
+}
+
+fn audit(
+    server: &Inner,
+    info: &RequestInfo,
+    who: &Identity,
+    request: &Request<Body>,
+    audit_id: &HeaderValue,
+) -> Option<Arc<Audited>> {
+    let log = server.deps.observers.audit.as_ref()?;
+    let peer = request.extensions().get::<identity::Peer>().map(|peer| peer.0);
+    let id = String::from_utf8_lossy(audit_id.as_bytes()).into_owned();
+    let attributes = info.attributes(who);
+    let sent = (request.uri(), request.headers());
+    let (level, audited) = Audited::begin(log, &server.deps.clock, &attributes, &id, sent, peer);
+    server.metrics.audit_levels.with_label_values(&[level.as_str()]).inc();
+    audited
+}
+
+/// Notes the outcome. Answers in memory are looked into: whole if their bodies are recorded, else for a Status only.
+async fn audit_answer(audited: &Audited, response: &mut Response<Body>) {
+    let code = response.status().as_u16();
+    let known = response
+        .body()
+        .size_hint()
+        .exact()
+        .filter(|bytes| *bytes <= AUDITED_BYTES_MAX);
+    let is_status = code >= 300 || known.is_some_and(|bytes| bytes < 4096);
+    if known.is_none() || !(audited.records_responses() || is_status) {
+        return audited.outcome(code, None);
+    }
+    let inner = std::mem::replace(response.body_mut(), body::empty());
+    let Ok(bytes) = body::read(inner, AUDITED_BYTES_MAX as usize).await else {
+        return audited.outcome(code, None);
+    };
+    let kind = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let value: Option<Value> = match kind.and_then(|kind| kind.split(';').next()) {
+        Some("application/json") => serde_json::from_slice(&bytes).ok(),
+        Some("application/yaml") => serde_yaml_ng::from_slice(&bytes).ok(),
+        Some("application/vnd.kubernetes.protobuf") => engenho_protobuf::decode(&bytes, None).ok(),
+        _ => None,
+    };
+    *response.body_mut() = body::full(bytes);
+    audited.outcome(code, value);
 }
 
 /// A Status in the encoding the client reads.
@@ -78,99 +198,220 @@ pub(crate) fn error(status: &Status, media: Media) -> Response<Body> {
     }
 }
 
-async fn answer(
-    server: &Arc<Inner>,
-    info: &RequestInfo,
-    who: Identity,
-    mut request: Request<Body>,
-    course: &Course,
-) -> Result<Response<Body>, Status> {
-    let long = info.resource_request && info.verb == "watch";
-    // Health is asked when the server is busiest: it always answers.
-    let exempt = !info.resource_request && matches!(info.path.split('/').nth(1), Some("healthz" | "livez" | "readyz"));
-    // A watch is counted by its stream, which outlives this call.
-    let counted = !exempt && !long;
-    let _permit = counted
-        .then(|| server.requests.try_acquire())
-        .transpose()
-        .map_err(|_| Status::too_many_requests())?;
-    let who = impersonate::apply(server, who, request.headers_mut())?;
-    authorize::request(server, info, &who)?;
-    let timeout = options::request_timeout(&info.query)?.map_or(REQUEST_TIMEOUT_MAX, |t| t.min(REQUEST_TIMEOUT_MAX));
-    if !info.resource_request {
-        return nonresource::handle(server, info, request).await;
+/// A text that is no Status, as upstream's filters answer.
+fn plain(code: StatusCode, message: &str) -> Response<Body> {
+    let mut response = text(code, format!("{message}\n"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// 504 of a request whose time is up. Whoever waited for it may find out what became of it.
+fn timed_out() -> Response<Body> {
+    let status = Status::allotted_timeout();
+    let mut value = status.to_value();
+    if let Value::Object(map) = &mut value {
+        // It is written by hand, so to speak: neither version nor kind.
+        map.remove("kind");
+        map.remove("apiVersion");
     }
-    if long {
-        return dispatch(server, info, who, request, course).await;
+    let mut response = text(StatusCode::GATEWAY_TIMEOUT, format!("{value}\n"));
+    response.headers_mut().remove(header::RETRY_AFTER);
+    response
+}
+
+/// The way of one request.
+struct Way<'a> {
+    server: &'a Arc<Inner>,
+    info: &'a RequestInfo,
+    course: &'a Course,
+    audited: Option<&'a Arc<Audited>>,
+    labels: &'a Labels,
+    long: bool,
+    started: Instant,
+}
+
+impl Way<'_> {
+    /// Goes it within the time that the request has, and survives a panic.
+    async fn go(&self, who: Identity, request: Request<Body>, notes: &mut Notes) -> Result<Response<Body>, Status> {
+        let timeout = if self.long {
+            REQUEST_TIMEOUT_MAX
+        } else {
+            options::request_timeout(&self.info.query)?.map_or(REQUEST_TIMEOUT_MAX, |t| t.min(REQUEST_TIMEOUT_MAX))
+        };
+        let patience = (timeout / QUEUE_PART)
+            .min(QUEUE_WAIT_MAX)
+            .saturating_sub(self.started.elapsed());
+        let answer = AssertUnwindSafe(Box::pin(self.answer(who, request, notes, patience))).catch_unwind();
+        let caught = if self.long {
+            answer.await
+        } else {
+            let Ok(caught) = tokio::time::timeout_at(self.started + timeout, answer).await else {
+                *notes = Notes::default();
+                self.server.metrics.terminated(self.labels, StatusCode::GATEWAY_TIMEOUT);
+                return Ok(timed_out());
+            };
+            caught
+        };
+        caught.unwrap_or_else(|panic| {
+            let known = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let what = known
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            tracing::error!(
+                path = self.info.path,
+                verb = self.info.verb,
+                what,
+                "a request made the server panic"
+            );
+            if let Some(audited) = self.audited {
+                audited.panicked(&what);
+            }
+            let message = "This request caused apiserver to panic. Look in the logs for details.";
+            Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, message))
+        })
     }
-    match tokio::time::timeout(timeout, dispatch(server, info, who, request, course)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Status::timeout(&format!(
-            "request did not complete within the requested timeout - {}s",
-            timeout.as_secs()
-        ))),
+
+    async fn answer(
+        &self,
+        who: Identity,
+        mut request: Request<Body>,
+        notes: &mut Notes,
+        patience: Duration,
+    ) -> Result<Response<Body>, Status> {
+        let (server, info) = (self.server, self.info);
+        let sender = who.clone();
+        let who = impersonate::apply(server, who, request.headers_mut())?;
+        if who != sender
+            && let Some(audited) = self.audited
+        {
+            audited.impersonated(&who);
+        }
+        let watch = info.resource_request && info.verb == "watch";
+        // What lasts and is no watch is not limited.
+        let mut seats = None;
+        if !self.long || watch {
+            let limits = limits(info, &request);
+            let place = server.fairness.place(server, info, &who, limits);
+            notes.place = Some(place.clone());
+            let queued = Instant::now();
+            match server
+                .fairness
+                .enter(server, info, &who, &place, limits, patience)
+                .await
+            {
+                Entered::Seated(seated, waited) => {
+                    notes.queued = waited;
+                    server.metrics.filter("priorityandfairness", queued.elapsed());
+                    seats = Some(seated);
+                }
+                Entered::Refused(retry_after_s) => {
+                    notes.is_dropped = true;
+                    let message = "Too many requests, please try again later.";
+                    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, message);
+                    let headers = response.headers_mut();
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+                    return Ok(response);
+                }
+            }
+        }
+        authorize::request(server, info, &who, self.audited)?;
+        let mut lasting: Option<InFlight> = None;
+        if self.long && !watch {
+            lasting = Some(server.metrics.start_long(self.labels));
+        }
+        let answered = if info.resource_request {
+            self.dispatch(who, request).await
+        } else {
+            nonresource::handle(server, info, request).await
+        };
+        // A watch has begun: its seats are for others now.
+        drop(seats);
+        match (answered, lasting) {
+            (Ok(mut response), Some(lasting)) => {
+                let inner = std::mem::replace(response.body_mut(), body::empty());
+                *response.body_mut() = body::until_dropped(inner, lasting);
+                Ok(response)
+            }
+            (answered, _) => answered,
+        }
+    }
+
+    async fn dispatch(&self, who: Identity, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (server, info) = (self.server, self.info);
+        let served = server.served();
+        let catalog = served.catalog.clone();
+        let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
+            return Err(Status::no_such_resource());
+        };
+        check_scope(&resource, info)?;
+        let (parts, incoming) = request.into_parts();
+        if parts.method == Method::HEAD {
+            return Err(Status::method_not_allowed());
+        }
+        let collection = info.path_name.is_empty();
+        let pretty = info.query.bool("pretty");
+        let list = collection && parts.method == Method::GET;
+        let output = negotiate::object_output(&parts.headers, pretty, list, !is_custom(&resource))?;
+        let fence = parts.extensions.get::<Fence>();
+        let storage = match self.course {
+            Course::Plain | Course::HalfDone => fence.map(|fence| server.storage.fenced(*fence)),
+            Course::Slots(slots) => Some(server.storage.in_slots(Arc::clone(slots))),
+            Course::Applied(applied) => Some(server.storage.replaying(applied.revision)),
+        };
+        let context = Context {
+            server: server.clone(),
+            catalog,
+            served,
+            info: info.clone(),
+            identity: who,
+            bound: storage.map(Arc::new),
+            resource,
+            headers: parts.headers,
+            output,
+            body: Mutex::new(Some(incoming)),
+            warnings: Mutex::default(),
+            annotations: Mutex::default(),
+            audited: self.audited.cloned(),
+            stale: Mutex::default(),
+            behind: AtomicBool::default(),
+        };
+        if let Some(text) = deprecation(&context.resource) {
+            context.warn(text);
+            let resource = &context.resource;
+            let (group, version) = (&resource.group, &resource.version);
+            server
+                .metrics
+                .deprecated(group, version, &resource.plural, &info.subresource);
+            context.annotate("k8s.io/deprecated".into(), "true".into());
+        }
+        if let Some(text) = context
+            .custom_version()
+            .and_then(|(_, version)| version.deprecation.clone())
+        {
+            context.warn(text);
+        }
+        let answered = match self.course {
+            Course::Applied(applied) => repeat::answer(&context, applied).await,
+            Course::Plain | Course::Slots(_) | Course::HalfDone => verb(&context).await,
+        };
+        let mut response = answered.unwrap_or_else(|status| error(&status, output.media));
+        context.finish(&mut response);
+        Ok(response)
     }
 }
 
-async fn dispatch(
-    server: &Arc<Inner>,
-    info: &RequestInfo,
-    who: Identity,
-    request: Request<Body>,
-    course: &Course,
-) -> Result<Response<Body>, Status> {
-    let served = server.served();
-    let catalog = served.catalog.clone();
-    let Some(resource) = catalog.resource(&info.group, &info.version, &info.resource).cloned() else {
-        return Err(Status::no_such_resource());
-    };
-    check_scope(&resource, info)?;
-    let (parts, incoming) = request.into_parts();
-    if parts.method == Method::HEAD {
-        return Err(Status::method_not_allowed());
+/// What limits a request: none of the server's own, which only it can fence, and none of those that ask how it is.
+fn limits(info: &RequestInfo, request: &Request<Body>) -> Limits {
+    if request.extensions().get::<Fence>().is_some() {
+        return Limits::Own;
     }
-    let collection = info.path_name.is_empty();
-    let pretty = info.query.bool("pretty");
-    let list = collection && parts.method == Method::GET;
-    let output = negotiate::object_output(&parts.headers, pretty, list, !is_custom(&resource))?;
-    let fence = parts.extensions.get::<Fence>();
-    let storage = match course {
-        Course::Plain | Course::HalfDone => fence.map(|fence| server.storage.fenced(*fence)),
-        Course::Slots(slots) => Some(server.storage.in_slots(Arc::clone(slots))),
-        Course::Applied(applied) => Some(server.storage.replaying(applied.revision)),
-    };
-    let context = Context {
-        server: server.clone(),
-        catalog,
-        served,
-        info: info.clone(),
-        identity: who,
-        bound: storage.map(Arc::new),
-        resource,
-        headers: parts.headers,
-        output,
-        body: Mutex::new(Some(incoming)),
-        warnings: Mutex::default(),
-        annotations: Mutex::default(),
-        stale: Mutex::default(),
-        behind: AtomicBool::default(),
-    };
-    if let Some(text) = deprecation(&context.resource) {
-        context.warn(text);
+    let first = info.path.split('/').nth(1);
+    if !info.resource_request && matches!(first, Some("healthz" | "livez" | "readyz")) {
+        return Limits::Health;
     }
-    if let Some(text) = context
-        .custom_version()
-        .and_then(|(_, version)| version.deprecation.clone())
-    {
-        context.warn(text);
-    }
-    let answered = match course {
-        Course::Applied(applied) => repeat::answer(&context, applied).await,
-        Course::Plain | Course::Slots(_) | Course::HalfDone => verb(&context).await,
-    };
-    let mut response = answered.unwrap_or_else(|status| error(&status, output.media));
-    context.finish(&mut response);
-    Ok(response)
+    Limits::Configured
 }
 
 /// What users of a deprecated kind are told (upstream's `APILifecycleDeprecated`).

@@ -54,6 +54,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             )?;
             let bytes = context.read_body().await?;
             let patch = Patch::parse(kind, &bytes, &SCALE, &mut Vec::new())?;
+            context.audit_patch(|| serde_yaml_ng::from_slice(&bytes).ok());
             let schema = context.catalog.schema("autoscaling", "v1", "Scale");
             change(context, &options, |scale| match &patch {
                 Patch::Apply(config) => Ok(engenho_patch::merge_patch::apply(scale.clone(), config)),

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
 use crate::controllers::{
-    Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes, Protection, Quotas, RootCa,
-    ServiceAccounts,
+    Bootstrap, ClusterRoles, Compaction, Definitions, Events, FlowControl, Leases, Namespaces, Nodes, Protection,
+    Quotas, RootCa, ServiceAccounts,
 };
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
@@ -62,6 +62,7 @@ impl Controllers {
         starter.spawn(ClusterRoles::new(&deps));
         starter.spawn(Compaction::new(&deps));
         starter.spawn(Definitions::new(&deps));
+        starter.spawn(FlowControl::new(&deps));
         starter.spawn(Leases::new(&deps));
         starter.spawn(Events::new(&deps));
         Self { board }

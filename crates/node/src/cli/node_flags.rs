@@ -87,6 +87,10 @@ pub struct NodeFlags {
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
 
+    /// Audit policy (audit.k8s.io/v1); requests that it names are recorded in DATA_DIR/audit [default: none are]
+    #[arg(long, value_name = "FILE")]
+    pub audit_policy: Option<PathBuf>,
+
     /// Address of Prometheus metrics, or `off`
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7445")]
     pub metrics: MetricsAddress,
@@ -146,6 +150,7 @@ impl NodeFlags {
             pod_cidr: self.pod_cidr.to_string(),
             service_cidr: self.service_cidr.to_string(),
             token_auth_file: self.token_auth_file,
+            audit_policy: self.audit_policy,
             metrics: self.metrics.0,
             certificate_lifetime_s: self.certificate_lifetime.0,
         })

@@ -14,9 +14,9 @@ use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
-    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Options, RemoteApi, RemoteError, Router, SealError,
-    SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo, identity_from_headers,
-    serve_stream,
+    ApiServer, Attempt, Body, Deps, Heartbeat, Heartbeats, Observers, Options, Peer, RemoteApi, RemoteError, Router,
+    SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo,
+    identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
@@ -178,6 +178,8 @@ pub struct Shared {
     pub version: VersionInfo,
     /// Who stands behind a bearer token.
     pub tokens: Arc<dyn TokenAuthenticator>,
+    /// Figures and the audit log.
+    pub observers: Observers,
 }
 
 /// Opens the local server when the replica is ready, and ends it when there is none any more.
@@ -282,6 +284,7 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),
         tokens: Some(shared.tokens),
         version: shared.version,
+        observers: shared.observers,
         options: Options {
             service_cidr: opened.stored.info.service_cidr.clone(),
             ..Options::default()
@@ -675,6 +678,9 @@ impl tower::Service<Request<Body>> for Forwarded {
                 Ok(Some(attempt)) => drop(request.extensions_mut().insert(attempt)),
                 Ok(None) => {}
                 Err(error) => return Ok(Status::bad_request(error.to_string()).into_response()),
+            }
+            if let Some(from) = Peer::from_headers(request.headers()) {
+                request.extensions_mut().insert(from);
             }
             if let Some(identity) = identity_from_headers(request.headers_mut()) {
                 request.extensions_mut().insert(identity);

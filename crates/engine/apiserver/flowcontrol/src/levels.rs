@@ -226,6 +226,16 @@ impl Levels {
         (all - mutating, mutating)
     }
 
+    /// Requests that are executed: reading, mutating.
+    pub fn executing(&self) -> (u64, u64) {
+        let (mut all, mut mutating) = (0, 0);
+        for level in self.levels.values() {
+            all += level.queues.executing;
+            mutating += level.queues.mutating.1;
+        }
+        (all - mutating, mutating)
+    }
+
     /// Takes another configuration. Schemas of levels that are not there take nothing; levels that are gone stay until
     /// their last request is answered; the mandatory ones are imagined if they are missing.
     pub fn configure(&mut self, now_ns: u64, levels: Vec<PriorityLevel>, schemas: Vec<FlowSchema>) {

@@ -5,6 +5,7 @@ use engenho_authz::{Attributes, Verdict};
 use engenho_catalog::resource::api_version;
 use engenho_catalog::{SchemaType, Subresource};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::lookup::Stored;
 use super::{policies, security};
@@ -130,14 +131,49 @@ impl<'a> Admission<'a> {
 
     /// Lets plugins complete the object.
     pub fn mutate(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        let begun = Instant::now();
         let entropy = &*self.context.server.deps.entropy;
         let mut suffix = || random::name(entropy, "");
-        engenho_admission::mutate(&self.request(), object, old, &Stored(self.context), &mut suffix)
-            .map_err(|refusal| self.refused(refusal, object))
+        let mutated = engenho_admission::mutate(&self.request(), object, old, &Stored(self.context), &mut suffix)
+            .map_err(|refusal| self.refused(refusal, object));
+        let metrics = &self.context.server.metrics;
+        metrics.admission_step("admit", self.operation_name(), mutated.is_err(), begun.elapsed());
+        mutated
     }
 
     /// Lets plugins check the object as it would be stored. Gives what is written with it.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
+        let begun = Instant::now();
+        let validated = self.validate_all(object, old);
+        let metrics = &self.context.server.metrics;
+        metrics.admission_step("validate", self.operation_name(), validated.is_err(), begun.elapsed());
+        validated
+    }
+
+    fn operation_name(&self) -> &'static str {
+        match self.operation {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+        }
+    }
+
+    /// Runs a plugin whose time is told on its own.
+    fn timed<T>(&self, plugin: &str, run: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+        let begun = Instant::now();
+        let done = run();
+        let metrics = &self.context.server.metrics;
+        metrics.admission_plugin(
+            plugin,
+            "validate",
+            self.operation_name(),
+            done.is_err(),
+            begun.elapsed(),
+        );
+        done
+    }
+
+    fn validate_all(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
         let (request, lookup) = (self.request(), Stored(self.context));
         let refused = |refusal| self.refused(refusal, object);
         let wanted = engenho_admission::authorization(&request, object, old, &lookup).map_err(refused)?;
@@ -149,13 +185,17 @@ impl<'a> Admission<'a> {
             }));
         }
         engenho_admission::validate(&request, object, old, &lookup).map_err(refused)?;
-        security::check(self.context, self.operation, self.subresource, object, old)?;
-        self.policies(object, old)?;
-        let mut along = Along::default();
-        for update in quota::plan(&request, object, old, &lookup).map_err(refused)? {
-            along.and(self.count(&update)?);
-        }
-        Ok(along)
+        self.timed("PodSecurity", || {
+            security::check(self.context, self.operation, self.subresource, object, old)
+        })?;
+        self.timed("ValidatingAdmissionPolicy", || self.policies(object, old))?;
+        self.timed("ResourceQuota", || {
+            let mut along = Along::default();
+            for update in quota::plan(&request, object, old, &lookup).map_err(refused)? {
+                along.and(self.count(&update)?);
+            }
+            Ok(along)
+        })
     }
 
     /// Judges the object by admission policies only. Those that stand for parts of others, such as a Scale, have no

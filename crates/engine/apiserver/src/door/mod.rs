@@ -8,6 +8,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,10 +29,14 @@ pub use authenticate::{TokenAuthenticator, TokenError};
 pub use serve::{ServeOptions, serve_stream};
 pub use tls::{ClientRoots, PeerCertificate, RootsError, server_config};
 
+use crate::audit::Audited;
 use crate::authorizer::Identity;
 use crate::behind::{take_behind, take_stale};
 use crate::body::{self, Body};
-use crate::identity;
+use crate::identity::{self, Peer};
+use crate::metrics::Attempted;
+use crate::observers::Observers;
+use crate::request::RequestInfo;
 use crate::router::{RemoteError, Router, Target};
 use crate::server::ApiServer;
 use crate::status::{self, Status};
@@ -53,6 +58,8 @@ pub struct DoorDeps {
     pub router: Arc<dyn Router>,
     /// Wall-clock time, to judge certificates.
     pub clock: Arc<dyn Clock>,
+    /// Figures and the audit log.
+    pub observers: Observers,
 }
 
 /// Bounds of a door.
@@ -144,7 +151,7 @@ impl Door {
             let door = self.clone();
             let stop = stop.clone();
             connections.spawn(async move {
-                door.connection(stream, stop).await;
+                door.connection(stream, peer.ip(), stop).await;
                 drop(permit);
             });
         }
@@ -160,12 +167,18 @@ impl Door {
         }
     }
 
-    async fn connection(&self, stream: tokio::net::TcpStream, stop: CancellationToken) {
+    async fn connection(&self, stream: tokio::net::TcpStream, address: IpAddr, stop: CancellationToken) {
         let handshake = tokio::time::timeout(self.options.handshake_timeout, self.tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake took too long"),
+            Ok(Err(error)) => {
+                self.deps.observers.door.handshake_failed();
+                return tracing::debug!(%error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.deps.observers.door.handshake_failed();
+                return tracing::debug!("TLS handshake took too long");
+            }
         };
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
@@ -176,6 +189,7 @@ impl Door {
         let service = PeerService {
             door: self.clone(),
             peer,
+            address: Peer(address),
         };
         let protocol = if http2 {
             serve::Protocol::Http2
@@ -201,9 +215,22 @@ impl Door {
             tokio::spawn(discard(request.into_body()));
             return status.into_response();
         }
-        let identity = match self.authenticate(request.headers(), certificate).await {
+        let begun = tokio::time::Instant::now();
+        let authenticated = self.authenticate(request.headers(), certificate).await;
+        let attempted = match &authenticated {
+            Ok(identity) => Attempted::Success(&identity.user),
+            Err(status) if status.code == 401 => Attempted::Failure,
+            Err(_) => Attempted::Error,
+        };
+        self.deps.observers.door.attempted(attempted, begun.elapsed());
+        let identity = match authenticated {
             Ok(identity) => identity,
-            Err(status) => return status.into_response(),
+            Err(status) => {
+                if status.code == 401 {
+                    self.audit_refusal(&request, certificate.is_some());
+                }
+                return status.into_response();
+            }
         };
         match self.deps.router.target() {
             Target::Local(api) => self.handle_here(api, request, identity).await,
@@ -211,6 +238,9 @@ impl Door {
                 let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
                 request.headers_mut().remove(header::AUTHORIZATION);
                 identity::identity_to_headers(&identity, request.headers_mut());
+                if let Some(peer) = request.extensions().get::<Peer>().copied() {
+                    peer.to_headers(request.headers_mut());
+                }
                 match remote.send(request).await {
                     Ok(response) => response,
                     Err(error) => remote_error(error, writes).into_response(),
@@ -220,9 +250,37 @@ impl Door {
         }
     }
 
+    /// Records a request whose credentials prove nothing.
+    fn audit_refusal(&self, request: &Request<Body>, with_certificate: bool) {
+        let Some(log) = &self.deps.observers.audit else { return };
+        let headers = request.headers();
+        let mut attempted = Vec::new();
+        if authenticate::bearer(headers).is_some() {
+            attempted.push("bearer");
+        }
+        if with_certificate {
+            attempted.push("x509");
+        }
+        let message = if attempted.is_empty() {
+            "Authentication failed, no credentials provided".to_owned()
+        } else {
+            format!("Authentication failed, attempted: {}", attempted.join(", "))
+        };
+        let info = RequestInfo::decode(request.method(), request.uri());
+        let id = headers
+            .get("audit-id")
+            .and_then(|id| id.to_str().ok())
+            .unwrap_or_default();
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let attributes = info.attributes(&Identity::default());
+        let sent = (request.uri(), headers);
+        Audited::unauthenticated(log, &self.deps.clock, &attributes, id, sent, peer, &message);
+    }
+
     /// Asks the local replica; a read that it gives back is asked of the others, and of it again only when they know
     /// no more.
     async fn handle_here(&self, api: ApiServer, mut request: Request<Body>, identity: Identity) -> Response<Body> {
+        let peer = request.extensions().get::<Peer>().copied();
         let read = (request.method() == Method::GET).then(|| (request.uri().clone(), request.headers().clone()));
         request.extensions_mut().insert(identity.clone());
         let mut response = api.handle(request).await;
@@ -239,6 +297,9 @@ impl Door {
             *sent.uri_mut() = again.uri().clone();
             *sent.headers_mut() = again.headers().clone();
             identity::identity_to_headers(&identity, sent.headers_mut());
+            if let Some(peer) = peer {
+                peer.to_headers(sent.headers_mut());
+            }
             match others.send(sent).await {
                 Ok(response) => return response,
                 Err(error) => tracing::debug!(%error, "no other replica knows more"),
@@ -246,6 +307,9 @@ impl Door {
         }
         take_stale(again.headers_mut());
         again.extensions_mut().insert(identity);
+        if let Some(peer) = peer {
+            again.extensions_mut().insert(peer);
+        }
         api.handle(again).await
     }
 }
@@ -255,6 +319,7 @@ impl Door {
 struct PeerService {
     door: Door,
     peer: Option<Arc<PeerCertificate>>,
+    address: Peer,
 }
 
 impl Service<Request<Body>> for PeerService {
@@ -266,7 +331,8 @@ impl Service<Request<Body>> for PeerService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.address);
         let this = self.clone();
         Box::pin(async move { Ok(this.door.handle(request, this.peer.as_deref()).await) })
     }

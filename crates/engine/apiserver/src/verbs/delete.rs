@@ -67,6 +67,7 @@ impl DeleteOptions {
             let parsed = codec::parse(&bytes, format, &EXPECTED)
                 .map_err(|e| Status::untyped(format!("couldn't get version/kind; json parse error: {e}")))?;
             let body = parsed.value;
+            context.audit_object(&body);
             if let Some(kind) = body["kind"].as_str().filter(|k| !k.is_empty() && *k != "DeleteOptions") {
                 let version = body["apiVersion"].as_str().unwrap_or("v1");
                 return Err(Status::untyped(format!(

@@ -129,6 +129,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     let mut complaints = Vec::new();
     let expected = Expected::of(&context.resource);
     let mut patch = Patch::parse(kind, &bytes, &expected, &mut complaints)?;
+    context.audit_patch(|| serde_yaml_ng::from_slice(&bytes).ok());
     if let Patch::Apply(config) = &mut patch {
         codec::check_kind(config, &expected, &context.catalog)?;
         codec::drop_nulls(config);

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use engenho_apiserver::body::{Body, full};
 use engenho_apiserver::door::PeerCertificate;
 use engenho_apiserver::{
-    ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, Identity, RemoteApi, RemoteError, Router, Target,
+    ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, Identity, Observers, RemoteApi, RemoteError, Router, Target,
     TokenAuthenticator, TokenError,
 };
 use http::{Request, Response};
@@ -53,7 +53,7 @@ impl RemoteApi for Another {
     }
 }
 
-struct Nobody;
+pub struct Nobody;
 
 impl Router for Nobody {
     fn target(&self) -> Target {
@@ -94,7 +94,7 @@ impl ResolvesServerCert for OneCertificate {
     }
 }
 
-struct Authority {
+pub struct Authority {
     der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -140,6 +140,10 @@ struct Listening {
 }
 
 fn door(router: Arc<dyn Router>) -> (Door, Authority) {
+    observed_door(router, Observers::default())
+}
+
+pub fn observed_door(router: Arc<dyn Router>, observers: Observers) -> (Door, Authority) {
     let authority = Authority::new();
     let (der, key) = authority.leaf("apiserver", "x");
     let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
@@ -149,6 +153,7 @@ fn door(router: Arc<dyn Router>) -> (Door, Authority) {
         tokens: Arc::new(OneToken),
         router,
         clock: Arc::new(Fixed),
+        observers,
     };
     let options = DoorOptions {
         drain_timeout: Duration::from_secs(1),

@@ -1,8 +1,10 @@
 //! The API in process: requests through the service over a store of one replica.
 
+mod auditing;
 mod custom;
 mod door;
 mod failures;
+mod fairness;
 mod harness;
 mod objects;
 mod policies;

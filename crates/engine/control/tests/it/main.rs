@@ -1,5 +1,6 @@
 //! The controllers against a real API server and a consensus of one.
 
+mod flow_control;
 mod namespaces;
 mod nodes;
 mod protection;
