@@ -220,7 +220,8 @@ fn check(rule: &Rule, path: &str) -> Result<(), PolicyError> {
             return invalid(format!("{path}.resources.resourceNames"), &names, reason);
         }
     }
-    if !rule.non_resource_urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+    let about_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+    if about_resources && !rule.non_resource_urls.is_empty() {
         let urls = rule.non_resource_urls.join(",");
         let reason = "rules cannot apply to both regular resources and non-resource URLs";
         return invalid(format!("{path}.nonResourceURLs"), &urls, reason);

@@ -37,8 +37,10 @@ impl Family {
             pair.set_value((*value).to_owned());
             pair
         };
+        let mut pairs: Vec<LabelPair> = labels.iter().map(pair).collect();
+        pairs.sort_by(|a, b| a.name().cmp(b.name()));
         let metrics = self.0.mut_metric();
-        metrics.push(Metric::from_label(labels.iter().map(pair).collect()));
+        metrics.push(Metric::from_label(pairs));
         let last = metrics.len() - 1;
         &mut metrics[last]
     }
