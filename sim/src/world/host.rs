@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engenho_engine::apiserver::{
-    ClientRoots, Door, DoorDeps, DoorOptions, Identity, TokenAuthenticator, TokenError, VersionInfo,
+    ClientRoots, Door, DoorDeps, DoorOptions, Identity, Observers, TokenAuthenticator, TokenError, VersionInfo,
 };
 use engenho_engine::authn::Accepted;
 use engenho_node::run::addresses::Own;
@@ -520,6 +520,7 @@ async fn serve(
         tokens: Arc::new(Tokens),
         further_tokens: Vec::new(),
         outbound: None,
+        observers: Observers::default(),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     if !witness {
@@ -554,6 +555,7 @@ async fn serve(
                 tokens: Arc::new(Tokens),
                 router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
                 clock,
+                observers: Observers::default(),
             },
             DoorOptions::default(),
         )?;

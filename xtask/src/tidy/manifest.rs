@@ -5,11 +5,13 @@ use std::path::Path;
 use super::{File, Violation};
 
 /// Crates without runtime, clock, socket, disk or thread.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "revoada-core",
+    "engenho-audit",
     "engenho-catalog",
     "engenho-cel",
     "engenho-defaults",
+    "engenho-flowcontrol",
     "engenho-patch",
     "engenho-protobuf",
     "engenho-quantity",

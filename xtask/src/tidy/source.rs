@@ -12,15 +12,17 @@ const LINES_MAX: usize = 800;
 const LEFTOVERS: [&str; 3] = ["todo", "unimplemented", "dbg"];
 
 /// Folders whose code follows from its arguments alone.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "crates/revoada/core/src",
     "crates/engine/catalog/src",
     "crates/engine/apiserver/patch/src",
     "crates/engine/apiserver/authz/src",
     "crates/engine/apiserver/admission/src",
+    "crates/engine/apiserver/audit/src",
     "crates/engine/apiserver/crd/src",
     "crates/engine/apiserver/cel/src",
     "crates/engine/apiserver/defaults/src",
+    "crates/engine/apiserver/flowcontrol/src",
     "crates/engine/apiserver/podsecurity/src",
     "crates/engine/apiserver/protobuf/src",
     "crates/engine/apiserver/quantity/src",

@@ -1,16 +1,46 @@
 //! Asks the authoriser about a request and words its refusal.
 
+use std::sync::Arc;
+
+use engenho_authz::Verdict;
+use tokio::time::Instant;
+
+use crate::audit::Audited;
 use crate::authorizer::{Attributes, Identity};
 use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::{GroupResource, Status};
 
 /// Refuses a request that the sender may not make. Health is for everybody.
-pub(crate) fn request(server: &Inner, info: &RequestInfo, who: &Identity) -> Result<(), Status> {
+pub(crate) fn request(
+    server: &Inner,
+    info: &RequestInfo,
+    who: &Identity,
+    audited: Option<&Arc<Audited>>,
+) -> Result<(), Status> {
     if !info.resource_request && matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz") {
         return Ok(());
     }
-    check(server, &info.attributes(who))
+    let begun = Instant::now();
+    let attributes = info.attributes(who);
+    let decision = server.deps.authorizer.authorize(&attributes);
+    let result = match decision.verdict {
+        Verdict::Allow => "allowed",
+        Verdict::Deny => "denied",
+        Verdict::NoOpinion => "no-opinion",
+    };
+    server.metrics.authorization(result, begun.elapsed());
+    server.metrics.filter("authorization", begun.elapsed());
+    if let Some(audited) = audited {
+        let allowed = if decision.allowed() { "allow" } else { "forbid" };
+        audited.annotate("authorization.k8s.io/decision", allowed);
+        audited.annotate("authorization.k8s.io/reason", &decision.reason);
+    }
+    if decision.allowed() {
+        Ok(())
+    } else {
+        Err(refusal(&attributes, &decision.reason))
+    }
 }
 
 /// Refuses what the authoriser doesn't allow.

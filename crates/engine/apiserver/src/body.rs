@@ -70,3 +70,33 @@ pub async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, ReadBodyErr
     }
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
+
+/// A body that keeps something until it is read or dropped.
+pub fn until_dropped<T: Send + Unpin + 'static>(body: Body, kept: T) -> Body {
+    Keeping { body, _kept: kept }.boxed_unsync()
+}
+
+struct Keeping<T> {
+    body: Body,
+    _kept: T,
+}
+
+impl<T: Unpin> http_body::Body for Keeping<T> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -11,6 +11,7 @@ use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::audit::Audited;
 use crate::authorizer::Identity;
 use crate::behind;
 use crate::body::{self, Body, ReadBodyError};
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub warnings: Mutex<Vec<String>>,
     /// What admission says of it, for the audit log.
     pub annotations: Mutex<BTreeMap<String, String>>,
+    /// The audit of it, if it is audited.
+    pub audited: Option<Arc<Audited>>,
     /// Set when the answer is from a replica that may be behind.
     pub stale: Mutex<Option<String>>,
     /// Set when another replica has to be asked.
@@ -132,7 +135,24 @@ impl Context {
 
     /// Notes something for the audit log. What is said first stays.
     pub fn annotate(&self, key: String, value: String) {
+        if let Some(audited) = &self.audited {
+            audited.annotate(&key, &value);
+        }
         self.annotations.lock().entry(key).or_insert(value);
+    }
+
+    /// Notes the object in the request for the audit log.
+    pub fn audit_object(&self, object: &Value) {
+        if let Some(audited) = &self.audited {
+            audited.object(object);
+        }
+    }
+
+    /// Notes the patch in the request for the audit log.
+    pub fn audit_patch(&self, patch: impl FnOnce() -> Option<Value>) {
+        if let Some(audited) = &self.audited {
+            audited.patch(patch);
+        }
     }
 
     /// Takes and reads the body.
@@ -140,7 +160,13 @@ impl Context {
         let taken = self.body.lock().take();
         let Some(taken) = taken else { return Ok(Bytes::new()) };
         match tokio::time::timeout(BODY_TIMEOUT, body::read(taken, BODY_BYTES_MAX)).await {
-            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Ok(bytes)) => {
+                let (resource, verb) = (&self.resource, &self.info.verb);
+                self.server
+                    .metrics
+                    .body(&resource.group, &resource.plural, verb, bytes.len());
+                Ok(bytes)
+            }
             Ok(Err(ReadBodyError::TooLarge { .. })) => Err(Status::too_large()),
             Ok(Err(ReadBodyError::Broken(error))) => {
                 Err(Status::bad_request(format!("unable to read the body: {error}")))
@@ -204,6 +230,7 @@ impl Context {
             deadline: self.deadline,
             warnings: Mutex::default(),
             annotations: Mutex::default(),
+            audited: self.audited.clone(),
             stale: Mutex::default(),
             behind: AtomicBool::default(),
         }

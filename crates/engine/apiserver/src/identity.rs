@@ -1,6 +1,7 @@
 //! How an identity travels between members: as headers that no outside request may carry.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -13,6 +14,7 @@ const USER: HeaderName = HeaderName::from_static("x-engenho-user");
 const UID: HeaderName = HeaderName::from_static("x-engenho-uid");
 const GROUP: HeaderName = HeaderName::from_static("x-engenho-group");
 const EXTRA: HeaderName = HeaderName::from_static("x-engenho-extra");
+const PEER: HeaderName = HeaderName::from_static("x-engenho-peer");
 
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'=').add(b',').add(b'"');
 
@@ -22,6 +24,24 @@ pub const ANONYMOUS: &str = "system:anonymous";
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// Group of requests with credentials.
 pub const AUTHENTICATED: &str = "system:authenticated";
+
+/// The other end of the connection that a request came in by, for the audit log. An extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// Writes it into the headers of a forwarded request, after the identity.
+    pub fn to_headers(self, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::from_str(&self.0.to_string()) {
+            headers.insert(PEER, value);
+        }
+    }
+
+    /// Reads it in the headers of a forwarded request, before the identity takes them away.
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        headers.get(PEER)?.to_str().ok()?.parse().ok().map(Self)
+    }
+}
 
 /// The identity of a request without credentials.
 pub fn anonymous() -> Identity {

@@ -5,6 +5,7 @@
 
 mod admit;
 mod aggregate;
+pub mod audit;
 mod authorize;
 pub mod authorizer;
 mod base64;
@@ -17,6 +18,7 @@ mod convert;
 mod custom;
 mod documents;
 pub mod door;
+mod fairness;
 mod fields;
 mod health;
 pub mod heartbeat;
@@ -28,6 +30,7 @@ mod metrics;
 mod negotiate;
 mod nonresource;
 pub mod object;
+mod observers;
 mod options;
 pub mod outbound;
 mod pipeline;
@@ -58,6 +61,7 @@ mod watched;
 mod write;
 
 pub use aggregate::ProxyCertificate;
+pub use audit::{AuditLog, FilesError, Rotation};
 pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer, Verdict};
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;
@@ -65,8 +69,11 @@ pub use door::{
     Anonymous, ClientRoots, Door, DoorDeps, DoorOptions, FrontProxy, PeerCertificate, RootsError, ServeOptions,
     serve_stream,
 };
+pub use engenho_audit::{Policy as AuditPolicy, chain as audit_chain};
 pub use heartbeat::{Heartbeat, Heartbeats, NoHeartbeats};
-pub use identity::{identity_from_headers, identity_to_headers};
+pub use identity::{Peer, identity_from_headers, identity_to_headers};
+pub use metrics::DoorMetrics;
+pub use observers::Observers;
 pub use repeat::Attempt;
 pub use router::{RemoteApi, RemoteError, Router, Target};
 pub use seal::{SealError, SealPolicy, Sealer};

@@ -34,8 +34,13 @@ pub(crate) async fn handle(
         }
         ["healthz" | "livez" | "readyz", ..] => Ok(health::handle(server, path, &info.query).unwrap_or_else(not_found)),
         ["metrics"] => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            Ok(respond::bytes(StatusCode::OK, kind, server.metrics.encode()))
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            Ok(respond::bytes(StatusCode::OK, kind, server.metrics.encode(server)))
+        }
+        ["debug", "api_priority_and_fairness", name] => {
+            let details = !info.query.get("includeRequestDetails").is_empty();
+            let table = server.fairness.dump(server, name, details);
+            Ok(table.map_or_else(not_found, |table| text(StatusCode::OK, table)))
         }
         ["version"] => {
             only_get(method)?;

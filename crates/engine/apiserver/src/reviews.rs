@@ -58,6 +58,7 @@ async fn body(context: &Context) -> Result<(Value, WriteOptions), Status> {
         &mut warnings,
     )?;
     context.warnings.lock().append(&mut warnings);
+    context.audit_object(&review);
     check_namespace(context, &review)?;
     if context.resource.namespaced {
         object::set_meta(&mut review, "namespace", context.info.namespace.as_str());

@@ -48,6 +48,7 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
             )?;
             let bytes = context.read_body().await?;
             let patch = Patch::parse(kind, &bytes, &mut Vec::new())?;
+            context.audit_patch(|| patch.sent(&bytes));
             let schema = context.catalog.schema("autoscaling", "v1", "Scale");
             change(context, &options, |scale| match &patch {
                 Patch::Apply(config) => Ok(engenho_patch::merge_patch::apply(scale.clone(), config)),

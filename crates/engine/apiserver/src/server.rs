@@ -23,8 +23,10 @@ use crate::aggregate::{self, Aggregates, ProxyCertificate};
 use crate::authorizer::Authorizer;
 use crate::body::Body;
 use crate::custom::{CustomResources, Served};
+use crate::fairness::Fairness;
 use crate::heartbeat::Heartbeats;
 use crate::metrics::Metrics;
+use crate::observers::Observers;
 use crate::outbound::Outbound;
 use crate::pipeline;
 use crate::seal::SealPolicy;
@@ -42,7 +44,7 @@ pub struct Options {
     pub advertised_port: u16,
     /// Addresses that `/api` advertises.
     pub addresses: Vec<ServerAddress>,
-    /// Requests at once, watches aside; further ones get 429.
+    /// Requests at once, watches aside: the seats that priority levels share. Further ones wait or get 429.
     pub requests_max: usize,
     /// Watches at once; further ones get 429.
     pub watches_max: usize,
@@ -92,6 +94,8 @@ pub struct Deps {
     pub member_name: MemberName,
     /// What `/version` says.
     pub version: VersionInfo,
+    /// Figures and the audit log, which outlive this server.
+    pub observers: Observers,
     /// Settings.
     pub options: Options,
 }
@@ -107,7 +111,9 @@ pub(crate) struct Inner {
     pub deps: Deps,
     pub storage: Storage,
     pub metrics: Metrics,
-    pub requests: Semaphore,
+    pub fairness: Arc<Fairness>,
+    /// Bearer tokens that are looked at, at once.
+    pub judging: Semaphore,
     pub watches: Arc<Semaphore>,
     pub drain: CancellationToken,
     /// Turns at the quotas of a namespace.
@@ -140,10 +146,12 @@ impl ApiServer {
     pub fn new(deps: Deps) -> Self {
         let timeout = Duration::from_millis(deps.options.consensus_timeout_ms);
         let storage = Storage::new(deps.store.clone(), deps.seal.clone(), timeout, deps.member_name.clone());
+        let metrics = Metrics::default();
         let inner = Inner {
             storage,
-            metrics: Metrics::default(),
-            requests: Semaphore::new(deps.options.requests_max),
+            judging: Semaphore::new(deps.options.requests_max),
+            fairness: Arc::new(Fairness::new(deps.options.requests_max, metrics.flow.clone())),
+            metrics,
             watches: Arc::new(Semaphore::new(deps.options.watches_max)),
             drain: CancellationToken::new(),
             turns: Turns::default(),

@@ -383,6 +383,12 @@ impl Status {
         Self::plain(504, "Timeout", format!("Timeout: {message}")).retry_after(1)
     }
 
+    /// 504 of a request whose time is up, with no advice to try again: it may have been executed.
+    pub fn allotted_timeout() -> Self {
+        let message = "Timeout: request did not complete within the allotted timeout";
+        Self::plain(504, "Timeout", message).with_empty_details()
+    }
+
     /// 504 of a read that asks for a revision that is not there yet.
     pub fn too_large_revision(requested: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {requested}, current: {current}");

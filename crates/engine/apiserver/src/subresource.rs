@@ -77,6 +77,7 @@ pub(crate) async fn body_of(context: &Context, group: &str, version: &str, kind:
         &mut warnings,
     )?;
     context.warnings.lock().append(&mut warnings);
+    context.audit_object(&value);
     Ok(value)
 }
 

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::controller::{Controller, Loop};
 use crate::controllers::{
-    ApiServices, Authentication, Bootstrap, ClusterRoles, Compaction, Definitions, Events, Leases, Namespaces, Nodes,
-    Protection, Quotas, RootCa, ServiceAccounts, Tokens,
+    ApiServices, Authentication, Bootstrap, ClusterRoles, Compaction, Definitions, Events, FlowControl, Leases,
+    Namespaces, Nodes, Protection, Quotas, RootCa, ServiceAccounts, Tokens,
 };
 use crate::facts::Members;
 use crate::health::{Board, ControllerHealth};
@@ -67,6 +67,7 @@ impl Controllers {
         starter.spawn(Definitions::new(&deps));
         starter.spawn(ApiServices::new(&deps));
         starter.spawn(Authentication::new(&deps));
+        starter.spawn(FlowControl::new(&deps));
         starter.spawn(Leases::new(&deps));
         starter.spawn(Events::new(&deps));
         Self { board }

@@ -137,6 +137,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ChainCommand,
     },
+    /// The record of API requests
+    #[command(after_help = "Examples:\n  \
+        engenho audit verify /var/lib/engenho/audit/*.log")]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Make a kubeconfig
     #[command(after_help = "Examples:\n  \
         engenho kubeconfig --merge\n  \
@@ -170,6 +177,28 @@ pub enum Command {
     /// Print the version
     #[command(after_help = "Examples:\n  engenho version -o json")]
     Version(VersionArgs),
+}
+
+/// `audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Name the first line that was changed or removed
+    #[command(after_help = "Examples:\n  \
+        engenho audit verify /var/lib/engenho/audit/*.log\n  \
+        engenho audit verify -o json copy/audit-000000000001.log\n\n\
+        Needs no running member. Exits with 1 if a line is not as it was written. Lines that are missing at the end\n\
+        show only by the head that is printed: keep it elsewhere.")]
+    Verify(AuditVerifyArgs),
+}
+
+/// `audit verify`.
+#[derive(Debug, Args)]
+pub struct AuditVerifyArgs {
+    /// Files out of DATA_DIR/audit, all of them or some that follow each other
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputFlag,
 }
 
 /// `up`.

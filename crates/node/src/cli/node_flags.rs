@@ -113,6 +113,10 @@ pub struct NodeFlags {
     )]
     pub requestheader_allowed_names: Vec<String>,
 
+    /// Audit policy (audit.k8s.io/v1); requests that it names are recorded in DATA_DIR/audit [default: none are]
+    #[arg(long, value_name = "FILE")]
+    pub audit_policy: Option<PathBuf>,
+
     /// Address of Prometheus metrics, or `off`
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7445")]
     pub metrics: MetricsAddress,
@@ -179,6 +183,7 @@ impl NodeFlags {
                 front_proxy_ca: self.requestheader_client_ca_file,
                 front_proxy_names: self.requestheader_allowed_names,
             },
+            audit_policy: self.audit_policy,
             metrics: self.metrics.0,
             certificate_lifetime_s: self.certificate_lifetime.0,
         })

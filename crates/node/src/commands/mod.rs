@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod audit;
 mod chain;
 mod dev;
 mod doctor;
@@ -35,6 +36,7 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Release(args) => wait_for(role::release(args, data_dir)),
         Command::Leave(args) => wait_for(role::leave(args, data_dir)),
         Command::Expel(args) => wait_for(role::expel(args, data_dir)),
+        Command::Audit { command } => audit::audit(command),
         Command::Chain { command } => wait_for(chain::chain(command, data_dir)),
         Command::Kubeconfig(args) => wait_for(kubeconfig::kubeconfig(args, data_dir)),
         Command::Recover(args) => wait_for(recover::recover(args, data_dir)),

@@ -15,9 +15,9 @@ use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::outbound::Outbound;
 use engenho_engine::apiserver::repeat::take_unclear;
 use engenho_engine::apiserver::{
-    ApiServer, Attempt, BearerToken, Body, Deps, Heartbeat, Heartbeats, Options, ProxyCertificate, RemoteApi,
-    RemoteError, Router, SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator, VersionInfo,
-    identity_from_headers, serve_stream,
+    ApiServer, Attempt, BearerToken, Body, Deps, Heartbeat, Heartbeats, Observers, Options, Peer, ProxyCertificate,
+    RemoteApi, RemoteError, Router, SealError, SealPolicy, Sealer, ServeOptions, Status, Target, TokenAuthenticator,
+    VersionInfo, identity_from_headers, serve_stream,
 };
 use engenho_engine::pki::SecretSealer;
 use engenho_engine::store::{Store, StoreClient, StoreOptions};
@@ -185,6 +185,8 @@ pub struct Shared {
     pub further_tokens: Vec<Arc<dyn TokenAuthenticator>>,
     /// The way to webhooks and aggregated servers.
     pub outbound: Option<Arc<dyn Outbound>>,
+    /// Figures and the audit log.
+    pub observers: Observers,
 }
 
 /// Opens the local server when the replica is ready, and ends it when there is none any more.
@@ -296,6 +298,7 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
             .clone()
             .map(|authority| Arc::new(FrontProxy::new(authority, member.clock())) as Arc<dyn ProxyCertificate>),
         version: shared.version,
+        observers: shared.observers,
         options: Options {
             service_cidr: opened.stored.info.service_cidr.clone(),
             ..Options::default()
@@ -690,6 +693,9 @@ impl tower::Service<Request<Body>> for Forwarded {
                 Ok(Some(attempt)) => drop(request.extensions_mut().insert(attempt)),
                 Ok(None) => {}
                 Err(error) => return Ok(Status::bad_request(error.to_string()).into_response()),
+            }
+            if let Some(from) = Peer::from_headers(request.headers()) {
+                request.extensions_mut().insert(from);
             }
             if let Some(identity) = identity_from_headers(request.headers_mut()) {
                 request.extensions_mut().insert(identity);

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use engenho_engine::apiserver::outbound::{Https, Outbound};
-use engenho_engine::apiserver::{ClientRoots, Door, DoorDeps, DoorOptions, VersionInfo};
+use engenho_engine::apiserver::{
+    AuditLog, AuditPolicy, ClientRoots, Door, DoorDeps, DoorOptions, Observers, Rotation, VersionInfo,
+};
 use revoada::quic::{QuicJoinDialer, serve_joins};
 use revoada::{
     Announcement, CallHandler, JoinIntent, Known, Member, MemberOptions, MemberTrust, NameWish, Start, Timing,
@@ -379,6 +381,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let version = version_info();
     let outbound: Arc<dyn Outbound> = Arc::new(Https::new());
     let authentication = Authentication::read(config, &outbound)?;
+    let observers = observe(config, data_dir)?;
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
     let witness = member
@@ -391,6 +394,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         tokens: Arc::clone(&authentication.tokens),
         further_tokens: authentication.further,
         outbound: Some(outbound),
+        observers: observers.clone(),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
     member.spawn(remember_peers(
@@ -466,6 +470,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
             tokens: authentication.tokens,
             router: Arc::clone(&gate) as Arc<dyn engenho_engine::apiserver::Router>,
             clock: Arc::new(OsClock),
+            observers: observers.clone(),
         },
         DoorOptions {
             anonymous: authentication.anonymous,
@@ -518,6 +523,13 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     ending.cancel();
     if tokio::time::timeout(Duration::from_secs(4), door_task).await.is_err() {
         tracing::info!("API connections did not end in time");
+    }
+    if let Some(audit) = observers.audit.clone() {
+        // What was recorded is written before the process ends; a disk that hangs does not keep it from ending.
+        let closing = tokio::task::spawn_blocking(move || audit.close());
+        if tokio::time::timeout(Duration::from_secs(2), closing).await.is_err() {
+            tracing::warn!("the audit log could not be written to its end in time");
+        }
     }
     ended
 }
@@ -656,4 +668,18 @@ impl CallHandler for Calls {
         };
         Ok(Bytes::from(answer))
     }
+}
+
+/// Figures, and the audit log if there is a policy for it.
+fn observe(config: &RunConfig, data_dir: &DataDir) -> Result<Observers> {
+    let Some(path) = &config.audit_policy else {
+        return Ok(Observers::default());
+    };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("the audit policy {} cannot be read", path.display()))?;
+    let policy = AuditPolicy::parse(&text).with_context(|| format!("the audit policy {}", path.display()))?;
+    Ok(Observers {
+        audit: Some(AuditLog::open(policy, &data_dir.join("audit"), Rotation::default())?),
+        ..Observers::default()
+    })
 }

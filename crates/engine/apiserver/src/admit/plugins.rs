@@ -5,6 +5,7 @@ use engenho_authz::{Attributes, Verdict};
 use engenho_catalog::resource::api_version;
 use engenho_catalog::{SchemaType, Subresource};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::lookup::Stored;
 use super::webhooks::Rounds;
@@ -202,6 +203,14 @@ impl<'a> Admission<'a> {
 
     /// Lets plugins and webhooks complete the object.
     pub async fn mutate(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        let begun = Instant::now();
+        let mutated = self.mutate_all(object, old).await;
+        let metrics = &self.context.server.metrics;
+        metrics.admission_step("admit", self.operation_name(), mutated.is_err(), begun.elapsed());
+        mutated
+    }
+
+    async fn mutate_all(&self, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         self.plugins(object, old)?;
         if webhooks::concern(self.context)? {
             let options = self.options();
@@ -273,16 +282,47 @@ impl<'a> Admission<'a> {
 
     /// Lets plugins check the object as it would be stored. Gives what is written with it.
     pub async fn validate(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
+        let begun = Instant::now();
+        let validated = self.validate_all(object, old).await;
+        let metrics = &self.context.server.metrics;
+        metrics.admission_step("validate", self.operation_name(), validated.is_err(), begun.elapsed());
+        validated
+    }
+
+    async fn validate_all(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
         self.check(object, old)?;
         let options = self.options();
         self.judge(object, old, &options).await?;
-        let (request, lookup) = (self.request(), Stored(self.context));
-        let mut along = Along::default();
-        let updates = quota::plan(&request, object, old, &lookup);
-        for update in updates.map_err(|refusal| self.refused(refusal, object))? {
-            along.and(self.count(&update)?);
+        self.timed("ResourceQuota", || {
+            let (request, lookup) = (self.request(), Stored(self.context));
+            let mut along = Along::default();
+            let updates = quota::plan(&request, object, old, &lookup);
+            for update in updates.map_err(|refusal| self.refused(refusal, object))? {
+                along.and(self.count(&update)?);
+            }
+            Ok(along)
+        })
+    }
+
+    fn operation_name(&self) -> &'static str {
+        match self.operation {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
         }
-        Ok(along)
+    }
+
+    /// Runs a plugin whose time is told on its own.
+    fn timed<T>(&self, plugin: &str, run: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+        let begun = Instant::now();
+        let done = run();
+        self.tell(plugin, done.is_err(), begun);
+        done
+    }
+
+    fn tell(&self, plugin: &str, refused: bool, begun: Instant) {
+        let metrics = &self.context.server.metrics;
+        metrics.admission_plugin(plugin, "validate", self.operation_name(), refused, begun.elapsed());
     }
 
     fn check(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
@@ -297,7 +337,9 @@ impl<'a> Admission<'a> {
             }));
         }
         engenho_admission::validate(&request, object, old, &lookup).map_err(refused)?;
-        security::check(self.context, self.operation, self.subresource, object, old)
+        self.timed("PodSecurity", || {
+            security::check(self.context, self.operation, self.subresource, object, old)
+        })
     }
 
     /// Admits an object by webhooks and policies only. Those that stand for parts of others, such as a Scale, have no
@@ -326,8 +368,11 @@ impl<'a> Admission<'a> {
     /// Judges by policies, then by webhooks.
     async fn judge(&self, object: &Value, old: Option<&Value>, options: &Value) -> Result<(), Status> {
         let attributes = self.attributes(object, old, options);
-        policies::check(&attributes)?;
-        Box::pin(webhooks::validate(&attributes)).await
+        self.timed("ValidatingAdmissionPolicy", || policies::check(&attributes))?;
+        let begun = Instant::now();
+        let validated = Box::pin(webhooks::validate(&attributes)).await;
+        self.tell("ValidatingAdmissionWebhook", validated.is_err(), begun);
+        validated
     }
 
     fn is_allowed(&self, wanted: &engenho_admission::Attributes) -> bool {

@@ -46,7 +46,14 @@ pub(super) fn check(
         Target::Template(path) => evaluate_template(&config, &request, object.pointer(path).unwrap_or(&Value::Null)),
         _ => evaluate_pod(&config, &request, object, old),
     };
-    let Outcome { denied, warnings, .. } = outcome;
+    let Outcome {
+        denied,
+        warnings,
+        audit,
+    } = outcome;
+    for (key, value) in audit {
+        context.annotate(key.to_owned(), value);
+    }
     if let Some(message) = denied {
         return Err(Status::forbidden(context.gr(), object::name(object), &message));
     }

@@ -10,6 +10,7 @@ mod websocket;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,9 +33,12 @@ pub use serve::{ServeOptions, serve_stream};
 pub use tls::{ClientRoots, PeerCertificate, RootsError, server_config};
 
 use self::authenticate::{Authenticated, Sender};
+use crate::audit;
 use crate::behind::{take_behind, take_stale};
 use crate::body::{self, Body};
-use crate::identity;
+use crate::identity::{self, Peer};
+use crate::metrics::Attempted;
+use crate::observers::Observers;
 use crate::respond;
 use crate::router::{RemoteError, Router, Target};
 use crate::server::ApiServer;
@@ -60,6 +64,8 @@ pub struct DoorDeps {
     pub router: Arc<dyn Router>,
     /// Wall-clock time, to judge certificates.
     pub clock: Arc<dyn Clock>,
+    /// Figures and the audit log.
+    pub observers: Observers,
 }
 
 /// Bounds of a door.
@@ -151,7 +157,7 @@ impl Door {
             let door = self.clone();
             let stop = stop.clone();
             connections.spawn(async move {
-                door.connection(stream, stop).await;
+                door.connection(stream, peer.ip(), stop).await;
                 drop(permit);
             });
         }
@@ -167,12 +173,18 @@ impl Door {
         }
     }
 
-    async fn connection(&self, stream: tokio::net::TcpStream, stop: CancellationToken) {
+    async fn connection(&self, stream: tokio::net::TcpStream, address: IpAddr, stop: CancellationToken) {
         let handshake = tokio::time::timeout(self.options.handshake_timeout, self.tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake took too long"),
+            Ok(Err(error)) => {
+                self.deps.observers.door.handshake_failed();
+                return tracing::debug!(%error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.deps.observers.door.handshake_failed();
+                return tracing::debug!("TLS handshake took too long");
+            }
         };
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
@@ -183,6 +195,7 @@ impl Door {
         let service = PeerService {
             door: self.clone(),
             peer,
+            address: Peer(address),
         };
         let protocol = if http2 {
             serve::Protocol::Http2
@@ -208,15 +221,41 @@ impl Door {
             tokio::spawn(discard(request.into_body()));
             return status.into_response();
         }
-        let Authenticated { sender, warning } = match self.authenticate(&mut request, certificate).await {
+        let begun = tokio::time::Instant::now();
+        let attempted = attempted(request.headers(), certificate.is_some());
+        let authenticated = self.authenticate(&mut request, certificate).await;
+        let outcome = match &authenticated {
+            Ok(Authenticated {
+                sender: Sender::Known(who),
+                ..
+            }) => Some(Attempted::Success(&who.user)),
+            // The judge of the token counts it.
+            Ok(_) => None,
+            Err(_) if attempted.is_empty() => Some(Attempted::Failure),
+            Err(_) => Some(Attempted::Error),
+        };
+        if let Some(outcome) = outcome {
+            self.deps.observers.door.attempted(outcome, begun.elapsed());
+        }
+        let Authenticated { sender, warning } = match authenticated {
             Ok(authenticated) => authenticated,
-            Err(status) => return status.into_response(),
+            Err(status) => {
+                if status.code == 401
+                    && let Some(log) = &self.deps.observers.audit
+                {
+                    audit::refused(log, &self.deps.clock, &request, &attempted);
+                }
+                return status.into_response();
+            }
         };
         let mut response = match self.deps.router.target() {
             Target::Local(api) => self.handle_here(api, request, sender).await,
             Target::Remote(remote) => {
                 let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
                 sender.to_headers(&mut request);
+                if let Some(peer) = request.extensions().get::<Peer>().copied() {
+                    peer.to_headers(request.headers_mut());
+                }
                 match remote.send(request).await {
                     Ok(response) => response,
                     Err(error) => remote_error(error, writes).into_response(),
@@ -233,6 +272,7 @@ impl Door {
     /// Asks the local replica; a read that it gives back is asked of the others, and of it again only when they know
     /// no more.
     async fn handle_here(&self, api: ApiServer, mut request: Request<Body>, sender: Sender) -> Response<Body> {
+        let peer = request.extensions().get::<Peer>().copied();
         let read = (request.method() == Method::GET).then(|| (request.uri().clone(), request.headers().clone()));
         sender.to_extensions(&mut request);
         let mut response = api.handle(request).await;
@@ -248,6 +288,9 @@ impl Door {
             *sent.uri_mut() = again.uri().clone();
             *sent.headers_mut() = again.headers().clone();
             sender.to_headers(&mut sent);
+            if let Some(peer) = peer {
+                peer.to_headers(sent.headers_mut());
+            }
             match others.send(sent).await {
                 Ok(response) => return response,
                 Err(error) => tracing::debug!(%error, "no other replica knows more"),
@@ -255,8 +298,27 @@ impl Door {
         }
         take_stale(again.headers_mut());
         sender.to_extensions(&mut again);
+        if let Some(peer) = peer {
+            again.extensions_mut().insert(peer);
+        }
         api.handle(again).await
     }
+}
+
+/// The kinds of credentials that a request shows.
+fn attempted(headers: &http::HeaderMap, with_certificate: bool) -> Vec<&'static str> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let scheme = authorization.and_then(|text| text.trim().split_once(' '));
+    let is = |name: &str| scheme.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(name));
+    let shown = [
+        ("basic", is("basic")),
+        ("bearer", is("bearer")),
+        ("x509", with_certificate),
+    ];
+    shown
+        .into_iter()
+        .filter_map(|(name, shown)| shown.then_some(name))
+        .collect()
 }
 
 /// The door as one connection's service.
@@ -264,6 +326,7 @@ impl Door {
 struct PeerService {
     door: Door,
     peer: Option<Arc<PeerCertificate>>,
+    address: Peer,
 }
 
 impl Service<Request<Body>> for PeerService {
@@ -275,7 +338,8 @@ impl Service<Request<Body>> for PeerService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.address);
         let this = self.clone();
         Box::pin(async move { Ok(this.door.handle(request, this.peer.as_deref()).await) })
     }

@@ -64,6 +64,7 @@ pub(crate) async fn body(context: &Context, options: &WriteOptions) -> Result<Va
     };
     context.warnings.lock().append(&mut warnings);
     complete(context, &mut object);
+    context.audit_object(&object);
     Ok(object)
 }
 

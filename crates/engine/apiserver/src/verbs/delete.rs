@@ -66,6 +66,7 @@ impl DeleteOptions {
             };
             let parsed = codec::parse(&bytes, format, &EXPECTED).map_err(Status::untyped)?;
             let body = parsed.value;
+            context.audit_object(&body);
             if let Some(kind) = body["kind"].as_str().filter(|k| !k.is_empty() && *k != "DeleteOptions") {
                 let version = body["apiVersion"].as_str().unwrap_or("v1");
                 return Err(Status::untyped(format!(

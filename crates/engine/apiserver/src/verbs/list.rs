@@ -141,6 +141,7 @@ pub(crate) async fn read(context: &Context, options: &ListOptions, selector: &Se
         next: String::new(),
         remaining: None,
     };
+    let (mut fetched, mut tested) = (0, 0);
     loop {
         let left = if limit == 0 { 0 } else { limit - page.items.len() };
         let batch = if limit == 0 || everything {
@@ -159,6 +160,8 @@ pub(crate) async fn read(context: &Context, options: &ListOptions, selector: &Se
             .storage()
             .range(&request)
             .map_err(|e| expired(&e, &token, &start))?;
+        fetched += read.kvs.len() as u64;
+        tested += if everything { 0 } else { read.kvs.len() as u64 };
         page.revision = at.unwrap_or(read.revision);
         at = Some(page.revision);
         let mut cut = None;
@@ -184,6 +187,9 @@ pub(crate) async fn read(context: &Context, options: &ListOptions, selector: &Se
             _ => break,
         }
     }
+    let (resource, returned) = (&context.resource, page.items.len() as u64);
+    let metrics = &context.server.metrics;
+    metrics.list(&resource.group, &resource.plural, fetched, tested, returned);
     if token.is_none() {
         leases::merge_into(context, selector, &mut page.items)?;
     }

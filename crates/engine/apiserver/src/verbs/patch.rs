@@ -87,6 +87,14 @@ impl Patch {
         Ok(patch)
     }
 
+    /// The patch as it was sent, for the audit log.
+    pub fn sent(&self, bytes: &Bytes) -> Option<Value> {
+        match self {
+            Self::Json(_) => serde_json::from_slice(bytes).ok(),
+            Self::Merge(value) | Self::Strategic(value) | Self::Apply(value) => Some(value.clone()),
+        }
+    }
+
     /// The patched object. Apply patches go through the field manager instead.
     pub fn apply(&self, live: &Value, schema: Option<Schema<'_>>) -> Result<Value, Status> {
         let patched = match self {
@@ -125,6 +133,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
     let mut complaints = Vec::new();
     let expected = Expected::of(&context.resource);
     let mut patch = Patch::parse(kind, &bytes, &mut complaints)?;
+    context.audit_patch(|| patch.sent(&bytes));
     let mut duplicates = Vec::new();
     if let Patch::Apply(config) = &mut patch {
         duplicates = std::mem::take(&mut complaints);

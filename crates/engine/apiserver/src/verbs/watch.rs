@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use engenho_store::{Event, EventKind, KeyRange, RangeRequest, WatchBatch, WatchError, Watcher};
 use futures_util::stream;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::{Value, json};
@@ -16,8 +16,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::body::{Body, boxed};
 use crate::context::{Context, parse_stored};
+use crate::fairness::OpenWatch;
 use crate::kinds::is_custom;
-use crate::metrics::InFlight;
+use crate::metrics::{InFlight, Labels};
 use crate::negotiate::{Media, Shape};
 use crate::options::ListOptions;
 use crate::selector::Selector;
@@ -50,6 +51,9 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         .clone()
         .try_acquire_owned()
         .map_err(|_| Status::too_many_requests())?;
+    let open = server
+        .fairness
+        .watch(&context.info, &context.identity, &selector.fields);
     let initial = options.send_initial_events == Some(true);
     let start = match options.revision {
         Some(revision) if revision > 0 && !initial => Start::After(revision),
@@ -71,7 +75,10 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         bookmark_tick: ticks(BOOKMARK_INTERVAL),
         lease_tick: ticks(leases::WATCH_INTERVAL),
         revision: 0,
-        _in_flight: server.metrics.start_watch(&context.info),
+        _in_flight: server
+            .metrics
+            .start_long(&Labels::of(&server, &context.info, &Method::GET, &context.headers)),
+        _open: open,
         _permit: permit,
     };
     watch.follow_definition().await;
@@ -141,6 +148,7 @@ struct Watch {
     lease_tick: Interval,
     revision: u64,
     _in_flight: InFlight,
+    _open: OpenWatch,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -321,6 +329,14 @@ impl Watch {
         }
     }
 
+    /// Queues a line for the client.
+    fn send(&mut self, line: Bytes) {
+        let resource = &self.context.resource;
+        let metrics = &self.context.server.metrics;
+        metrics.watch_event(&resource.group, &resource.version, &resource.plural, line.len());
+        self.pending.push_back(line);
+    }
+
     /// Whether objects are sent as they are stored.
     fn is_as_stored(&self) -> bool {
         let context = &self.context;
@@ -334,7 +350,7 @@ impl Watch {
         line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
         line.extend_from_slice(bytes);
         line.extend_from_slice(b"}\n");
-        self.pending.push_back(line.freeze());
+        self.send(line.freeze());
     }
 
     fn push(&mut self, kind: &str, value: &Value) -> Result<(), Status> {
@@ -347,7 +363,7 @@ impl Watch {
     fn push_line(&mut self, kind: &str, value: &Value) {
         if self.context.output.media == Media::Protobuf {
             match engenho_protobuf::encode_watch_event(kind, value) {
-                Ok(frame) => self.pending.push_back(frame.into()),
+                Ok(frame) => self.send(frame.into()),
                 // The client lists anew, and is answered there.
                 Err(error) => {
                     tracing::warn!(%error, "a watch ends at an object without a protobuf form");
@@ -356,8 +372,7 @@ impl Watch {
             }
             return;
         }
-        self.pending
-            .push_back(format!("{{\"type\":\"{kind}\",\"object\":{value}}}\n").into());
+        self.send(format!("{{\"type\":\"{kind}\",\"object\":{value}}}\n").into());
     }
 
     fn push_bookmark(&mut self, end_of_state: bool) {

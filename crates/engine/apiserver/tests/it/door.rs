@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use engenho_apiserver::body::{Body, full};
 use engenho_apiserver::door::PeerCertificate;
 use engenho_apiserver::{
-    Anonymous, ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, FrontProxy, Identity, RemoteApi, RemoteError,
-    Router, Target, TokenAuthenticator, TokenError,
+    Anonymous, ApiServer, ClientRoots, Door, DoorDeps, DoorOptions, FrontProxy, Identity, Observers, RemoteApi,
+    RemoteError, Router, Target, TokenAuthenticator, TokenError,
 };
 use engenho_authn::Accepted;
 use http::{Request, Response};
@@ -54,7 +54,7 @@ impl RemoteApi for Another {
     }
 }
 
-struct Nobody;
+pub struct Nobody;
 
 impl Router for Nobody {
     fn target(&self) -> Target {
@@ -97,7 +97,7 @@ impl ResolvesServerCert for OneCertificate {
     }
 }
 
-struct Authority {
+pub struct Authority {
     der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -143,10 +143,20 @@ struct Listening {
 }
 
 fn door(router: Arc<dyn Router>) -> (Door, Authority) {
-    door_with(router, None, Anonymous::Everywhere)
+    door_with(router, None, Anonymous::Everywhere, Observers::default())
 }
 
-fn door_with(router: Arc<dyn Router>, front_proxy: Option<FrontProxy>, anonymous: Anonymous) -> (Door, Authority) {
+/// A door that nobody passes without credentials.
+pub fn observed_door(router: Arc<dyn Router>, observers: Observers) -> (Door, Authority) {
+    door_with(router, None, Anonymous::Nowhere, observers)
+}
+
+fn door_with(
+    router: Arc<dyn Router>,
+    front_proxy: Option<FrontProxy>,
+    anonymous: Anonymous,
+    observers: Observers,
+) -> (Door, Authority) {
     let authority = Authority::new();
     let (der, key) = authority.leaf("apiserver", "x");
     let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key");
@@ -157,6 +167,7 @@ fn door_with(router: Arc<dyn Router>, front_proxy: Option<FrontProxy>, anonymous
         tokens: Arc::new(OneToken),
         router,
         clock: Arc::new(Fixed),
+        observers,
     };
     let options = DoorOptions {
         anonymous,
@@ -380,7 +391,7 @@ async fn proxies_name_users() {
         allowed_names: vec!["front".into()],
     };
     let nowhere = Anonymous::Paths(["/livez".to_owned()].into());
-    let (door, authority) = door_with(Arc::new(Elsewhere), Some(front_proxy), nowhere);
+    let (door, authority) = door_with(Arc::new(Elsewhere), Some(front_proxy), nowhere, Observers::default());
     let peer = |leaf: (CertificateDer<'static>, PrivateKeyDer<'static>)| PeerCertificate::new(vec![leaf.0]);
     let (front, other) = (peer(proxies.leaf("front", "x")), peer(proxies.leaf("other", "x")));
     let alice = peer(authority.leaf("alice", "devs"));

@@ -1,7 +1,6 @@
 //! No quorum, unknown outcomes, too much.
 
 use bytes::Bytes;
-use engenho_apiserver::Options;
 use http_body_util::BodyExt;
 use revoada_core::MemberId;
 use revoada_core::consensus::ProposeError;
@@ -68,15 +67,21 @@ async fn large_bodies_are_refused() {
 }
 
 #[tokio::test]
-async fn requests_in_flight_are_bounded() {
-    let w = World::with(Options {
-        requests_max: 0,
-        ..Options::default()
-    })
-    .await;
-    let (code, status) = w.call("GET", CMS, None).await;
-    assert_eq!((code, &status["reason"]), (429, &json!("TooManyRequests")));
-    assert_eq!(w.call("GET", "/livez", None).await.0, 200);
+async fn a_request_whose_time_is_up_gets_504() {
+    let w = World::new().await;
+    let mut slow = request("POST", &format!("{CMS}?timeout=200ms"), "application/json", None);
+    *slow.body_mut() = crate::fairness::endless();
+    let response = w.send(slow).await;
+    assert_eq!(response.status(), 504);
+    assert!(!response.headers().contains_key("retry-after"));
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    let status: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let message = "Timeout: request did not complete within the allotted timeout";
+    assert_eq!(
+        status,
+        json!({"metadata": {}, "status": "Failure", "message": message, "reason": "Timeout", "details": {}, "code": 504})
+    );
+    assert_eq!(w.call("GET", &format!("{CMS}?timeout=x"), None).await.0, 400);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use engenho_apiserver::{
-    ApiServer, Body, Deps, Heartbeat, Heartbeats, Identity, Options, SealError, SealPolicy, Sealer, StoreAuthorizer,
-    VersionInfo, bootstrap,
+    ApiServer, Body, Deps, Heartbeat, Heartbeats, Identity, Observers, Options, SealError, SealPolicy, Sealer,
+    StoreAuthorizer, VersionInfo, bootstrap,
 };
 use engenho_authn::{Issuer, TokenKeys};
 use engenho_store::testing::SingleNode;
@@ -90,10 +90,17 @@ impl World {
     }
 
     pub async fn with(options: Options) -> Self {
+        Self::observed(options, Observers::default()).await
+    }
+
+    pub async fn observed(options: Options, observers: Observers) -> Self {
         let history = tempfile::tempdir().expect("a folder");
         let store = Store::open(StoreOptions::with_history(history.path()));
         let consensus = SingleNode::new(store.clone());
-        let api = ApiServer::new(deps(StoreClient::new(store.clone(), consensus.clone()), options));
+        let api = ApiServer::new(Deps {
+            observers,
+            ..deps(StoreClient::new(store.clone(), consensus.clone()), options)
+        });
         assert!(bootstrap(&api, None).await.expect("boots") > 100);
         let world = Self {
             api,
@@ -158,6 +165,7 @@ pub fn deps(store: StoreClient, options: Options) -> Deps {
         further_tokens: Vec::new(),
         outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
         proxy_certificate: None,
+        observers: Observers::default(),
         member_name: Arc::new(|_| "web-2".into()),
         version: VersionInfo::new("v1.34.0+t".into(), "c".into(), "clean", "d".into(), "r".into()),
         options,

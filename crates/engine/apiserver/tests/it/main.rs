@@ -1,10 +1,12 @@
 //! The API in process: requests through the service over a store of one replica.
 
 mod aggregation;
+mod auditing;
 mod conversion;
 mod custom;
 mod door;
 mod failures;
+mod fairness;
 mod harness;
 mod identity_providers;
 mod objects;

@@ -1,6 +1,7 @@
 //! The controllers against a real API server and a consensus of one.
 
 mod api_services;
+mod flow_control;
 mod namespaces;
 mod nodes;
 mod protection;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use engenho_apiserver::{
-    ApiServer, Deps, Fence, Identity, NoHeartbeats, Options, SealError, SealPolicy, Sealer, StoreAuthorizer,
+    ApiServer, Deps, Fence, Identity, NoHeartbeats, Observers, Options, SealError, SealPolicy, Sealer, StoreAuthorizer,
     VersionInfo, body,
 };
 use engenho_authn::{Issuer, TokenKeys};
@@ -174,6 +174,7 @@ impl World {
             further_tokens: Vec::new(),
             outbound: Some(Arc::new(engenho_apiserver::outbound::Https::new())),
             proxy_certificate: None,
+            observers: Observers::default(),
             member_name: Arc::new(|id| id.short()),
             version: VersionInfo::new(
                 "v1.34.0+engenho".into(),
