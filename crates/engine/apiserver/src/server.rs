@@ -135,6 +135,14 @@ impl Inner {
         self.customs.served(&self.deps.store.store)
     }
 
+    /// Watches that are open.
+    pub fn open_watches(&self) -> usize {
+        self.deps
+            .options
+            .watches_max
+            .saturating_sub(self.watches.available_permits())
+    }
+
     /// The resources that are served at this moment.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.served().catalog.clone()

@@ -9,9 +9,11 @@ mod flow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engenho_catalog::Resource;
 use http::{Method, StatusCode};
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 pub(crate) use door::Attempted;
@@ -78,6 +80,20 @@ impl Making {
 
     fn add(&self, collector: Box<dyn prometheus::core::Collector>) {
         self.0.register(collector).expect("distinct constant names");
+    }
+}
+
+/// What counts the events of a watch.
+pub(crate) struct WatchCounters {
+    events: IntCounter,
+    bytes: Histogram,
+}
+
+impl WatchCounters {
+    /// Counts an event of this size.
+    pub fn sent(&self, bytes: usize) {
+        self.events.inc();
+        self.bytes.observe(bytes as f64);
     }
 }
 
@@ -441,11 +457,13 @@ impl Metrics {
         self.filters.with_label_values(&[name]).observe(took.as_secs_f64());
     }
 
-    /// Counts an event of a watch.
-    pub(crate) fn watch_event(&self, group: &str, version: &str, resource: &str, bytes: usize) {
-        let labels = [group, version, resource];
-        self.watch_events.with_label_values(&labels).inc();
-        self.watch_event_bytes.with_label_values(&labels).observe(bytes as f64);
+    /// What counts the events of a watch.
+    pub(crate) fn watch(&self, resource: &Resource) -> WatchCounters {
+        let labels = [&*resource.group, &*resource.version, &*resource.plural];
+        WatchCounters {
+            events: self.watch_events.with_label_values(&labels),
+            bytes: self.watch_event_bytes.with_label_values(&labels),
+        }
     }
 
     /// Counts a list, and the objects it read, tested and gave.

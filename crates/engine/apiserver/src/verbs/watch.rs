@@ -18,7 +18,7 @@ use crate::body::{Body, boxed};
 use crate::context::{Context, parse_stored};
 use crate::fairness::OpenWatch;
 use crate::kinds::is_custom;
-use crate::metrics::{InFlight, Labels};
+use crate::metrics::{InFlight, Labels, WatchCounters};
 use crate::negotiate::{Media, Shape};
 use crate::options::ListOptions;
 use crate::selector::Selector;
@@ -30,6 +30,14 @@ use crate::{custom, leases, object, respond, table};
 const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
 /// Interval of bookmarks.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A stream that was just written to gathers what follows before it is written to again: this much for each open watch,
+/// up to a bound. Among few watches nothing waits; among thousands, where each change wakes all of them, the work of
+/// waking and sending is shared by the changes of that time.
+const GATHER_PER_WATCH: Duration = Duration::from_micros(20);
+const GATHER_MAX: Duration = Duration::from_millis(20);
+/// Below the resolution of timers there is nothing to gather.
+const GATHER_MIN: Duration = Duration::from_millis(1);
 
 /// Where a watch begins.
 enum Start {
@@ -75,6 +83,8 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
         bookmark_tick: ticks(BOOKMARK_INTERVAL),
         lease_tick: ticks(leases::WATCH_INTERVAL),
         revision: 0,
+        next_write: Instant::now(),
+        counters: server.metrics.watch(&context.resource),
         _in_flight: server
             .metrics
             .start_long(&Labels::of(&server, &context.info, &Method::GET, &context.headers)),
@@ -147,6 +157,9 @@ struct Watch {
     bookmark_tick: Interval,
     lease_tick: Interval,
     revision: u64,
+    /// Not before this is the next change sent.
+    next_write: Instant,
+    counters: WatchCounters,
     _in_flight: InFlight,
     _open: OpenWatch,
     _permit: tokio::sync::OwnedSemaphorePermit,
@@ -265,13 +278,28 @@ impl Watch {
                         }
                     }
                 }
-                Polled::Batch(Ok(batch)) => self.events(&batch).await,
+                Polled::Batch(Ok(batch)) => {
+                    self.events(&batch).await;
+                    self.gather().await;
+                }
                 Polled::Batch(Err(error)) => {
                     let position = self.revision;
                     self.end_with(&error, position);
                 }
             }
         }
+    }
+
+    /// Waits, if many watch and this one was written to a moment ago, and adds what happened meanwhile.
+    async fn gather(&mut self) {
+        if Instant::now() < self.next_write {
+            tokio::time::sleep_until(self.next_write).await;
+            // What is in its way shows again at the next call.
+            if let Some(Ok(batch)) = self.watcher.as_mut().map(Watcher::progress) {
+                self.events(&batch).await;
+            }
+        }
+        self.next_write = Instant::now() + gathering(self.context.server.open_watches());
     }
 
     fn drain_pending(&mut self) -> Option<Bytes> {
@@ -331,9 +359,7 @@ impl Watch {
 
     /// Queues a line for the client.
     fn send(&mut self, line: Bytes) {
-        let resource = &self.context.resource;
-        let metrics = &self.context.server.metrics;
-        metrics.watch_event(&resource.group, &resource.version, &resource.plural, line.len());
+        self.counters.sent(line.len());
         self.pending.push_back(line);
     }
 
@@ -346,11 +372,8 @@ impl Watch {
 
     /// Queues stored bytes as they are.
     fn push_bytes(&mut self, kind: &str, bytes: &[u8]) {
-        let mut line = BytesMut::with_capacity(bytes.len() + 40);
-        line.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-        line.extend_from_slice(bytes);
-        line.extend_from_slice(b"}\n");
-        self.send(line.freeze());
+        let parts: [&[u8]; 5] = [br#"{"type":""#, kind.as_bytes(), br#"","object":"#, bytes, b"}\n"];
+        self.send(parts.concat().into());
     }
 
     fn push(&mut self, kind: &str, value: &Value) -> Result<(), Status> {
@@ -415,6 +438,16 @@ impl Watch {
     }
 }
 
+/// How long a stream gathers changes when so many watches are open.
+fn gathering(watches: usize) -> Duration {
+    let time = GATHER_PER_WATCH * u32::try_from(watches).unwrap_or(u32::MAX);
+    if time < GATHER_MIN {
+        Duration::ZERO
+    } else {
+        time.min(GATHER_MAX)
+    }
+}
+
 /// The next changes of what may be watched; none ever if nothing is.
 async fn next_of(watcher: &mut Option<Watcher>) -> Result<WatchBatch, WatchError> {
     match watcher {
@@ -430,4 +463,17 @@ enum Polled {
     Bookmark,
     Leases,
     Batch(Result<WatchBatch, WatchError>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_many_watches_gather() {
+        let gathered: Vec<u128> = [1, 49, 50, 500, 1000, usize::MAX]
+            .map(|n| gathering(n).as_millis())
+            .into();
+        assert_eq!(gathered, [0, 0, 1, 10, 20, 20]);
+    }
 }
