@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::Instant as _;
-use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use revoada_core::MemberId;
 use revoada_core::command::{CodecError, Command, MeshCommand, RequestId};
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{Member, Shared};
 use crate::raft::codec;
+use crate::raft::leadership::Unconfirmed;
 use crate::raft::machine::Reply;
 use crate::raft::replica::Replica;
 use crate::raft::types::Payload;
@@ -510,14 +510,9 @@ pub(crate) async fn read_index_at(shared: &Shared, replica: &Replica, deadline: 
     if let Some(elsewhere) = not_leading(shared.me, replica) {
         return Err(elsewhere);
     }
-    match tokio::time::timeout(deadline, replica.raft.get_read_log_id(ReadPolicy::ReadIndex)).await {
-        Ok(Ok((read, _))) => Ok(read.index()),
-        Ok(Err(error)) => match error.forward_to_leader() {
-            Some(forward) => Err(Attempt::Elsewhere(forward.leader_id)),
-            None if !heard_majority(replica, QUORUM_SILENCE) => Err(Attempt::NoQuorum),
-            None => Err(Attempt::Again(error.to_string())),
-        },
-        Err(_) if !heard_majority(replica, QUORUM_SILENCE) => Err(Attempt::NoQuorum),
-        Err(_) => Err(Attempt::Again("no majority confirmed in time".into())),
-    }
+    replica.confirmed_index(deadline).await.map_err(|error| match error {
+        Unconfirmed::Elsewhere(leader) => Attempt::Elsewhere(leader),
+        Unconfirmed::NoMajority if !heard_majority(replica, QUORUM_SILENCE) => Attempt::NoQuorum,
+        error => Attempt::Again(error.to_string()),
+    })
 }

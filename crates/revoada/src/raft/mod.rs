@@ -1,6 +1,7 @@
 //! Consensus: the pinned library's types stay inside this module.
 
 pub mod codec;
+pub mod leadership;
 pub mod log_store;
 pub mod machine;
 pub mod network;

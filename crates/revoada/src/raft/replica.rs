@@ -78,6 +78,8 @@ pub struct Replica {
     pub machine: Machine,
     /// Recovery epoch that its history belongs to.
     pub epoch: u64,
+    pub(super) me: MemberId,
+    pub(super) network: Network,
     store: LogStore,
 }
 
@@ -117,7 +119,7 @@ impl Replica {
         let config = config
             .validate()
             .map_err(|error| ReplicaError::Fatal(error.to_string()))?;
-        let raft = Raft::new(me, Arc::new(config), network, store.clone(), machine.clone())
+        let raft = Raft::new(me, Arc::new(config), network.clone(), store.clone(), machine.clone())
             .await
             .map_err(|error| ReplicaError::Fatal(error.to_string()))?;
         #[cfg(feature = "mutations")]
@@ -126,6 +128,8 @@ impl Replica {
             raft,
             machine,
             epoch,
+            me,
+            network,
             store,
         })
     }
