@@ -1,26 +1,40 @@
 //! Asks the authoriser about a request and words its refusal.
 
+use http::{Response, StatusCode};
+
 use crate::authorizer::{Attributes, Identity};
+use crate::body::Body;
 use crate::request::RequestInfo;
 use crate::server::Inner;
 use crate::status::{GroupResource, Status};
 
+/// Why a request does not go on.
+pub(crate) enum Refused {
+    /// It is not allowed.
+    Forbidden(Status),
+    /// Whether it is allowed cannot be told.
+    Failed(Response<Body>),
+}
+
 /// Refuses a request that the sender may not make. Health is for everybody.
-pub(crate) fn request(server: &Inner, info: &RequestInfo, who: &Identity) -> Result<(), Status> {
+pub(crate) async fn request(server: &Inner, info: &RequestInfo, who: &Identity) -> Result<(), Refused> {
     if !info.resource_request && matches!(info.path.as_str(), "/healthz" | "/livez" | "/readyz") {
         return Ok(());
     }
-    check(server, &info.attributes(who))
+    let attributes = info.attributes(who);
+    let decision = server.deps.authorizer.authorize(&attributes).await;
+    match decision.error {
+        _ if decision.allowed() => Ok(()),
+        Some(error) => Err(Refused::Failed(undecided(info, &error))),
+        None => Err(Refused::Forbidden(refusal(&attributes, &decision.reason))),
+    }
 }
 
-/// Refuses what the authoriser doesn't allow.
-pub(crate) fn check(server: &Inner, attributes: &Attributes) -> Result<(), Status> {
-    let decision = server.deps.authorizer.authorize(attributes);
-    if decision.allowed() {
-        Ok(())
-    } else {
-        Err(refusal(attributes, &decision.reason))
-    }
+/// The 500 of a request about which nothing could be decided. As upstream's, it is no Status.
+fn undecided(info: &RequestInfo, error: &str) -> Response<Body> {
+    let text = format!("Internal Server Error: {:?}: {error}\n", info.path);
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    crate::pipeline::text(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// The 403 of a refused request, in upstream's words.

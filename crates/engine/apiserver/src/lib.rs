@@ -17,6 +17,7 @@ mod convert;
 mod custom;
 mod documents;
 pub mod door;
+mod expiring;
 mod fields;
 mod health;
 pub mod heartbeat;
@@ -58,7 +59,10 @@ mod watched;
 mod write;
 
 pub use aggregate::ProxyCertificate;
-pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer, Verdict};
+pub use authorizer::{
+    Attributes, Authorizer, AuthorizerChain, ConfigurationFiles, Decision, Endpoint, Identity, StoreAuthorizer,
+    Verdict, WebhookDeps,
+};
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;
 pub use door::{

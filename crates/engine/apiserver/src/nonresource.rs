@@ -35,7 +35,7 @@ pub(crate) async fn handle(
         ["healthz" | "livez" | "readyz", ..] => Ok(health::handle(server, path, &info.query).unwrap_or_else(not_found)),
         ["metrics"] => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            Ok(respond::bytes(StatusCode::OK, kind, server.metrics.encode()))
+            Ok(respond::bytes(StatusCode::OK, kind, metrics(server)))
         }
         ["version"] => {
             only_get(method)?;
@@ -76,6 +76,21 @@ pub(crate) async fn handle(
         ["api" | "apis", ..] => discover(server, &parts, method, headers).await,
         _ => Ok(not_found()),
     }
+}
+
+/// The server's metrics and those of its authorizer.
+fn metrics(server: &Inner) -> String {
+    let mut text = server.metrics.encode();
+    let end = "# EOF\n";
+    let ended = text.ends_with(end);
+    if ended {
+        text.truncate(text.len() - end.len());
+    }
+    server.deps.authorizer.metrics(&mut text);
+    if ended {
+        text.push_str(end);
+    }
+    text
 }
 
 pub(crate) fn not_found() -> Response<Body> {

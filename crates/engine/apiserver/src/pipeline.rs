@@ -129,8 +129,12 @@ async fn answer(
     let who = sender(server, &mut request, warnings);
     let who = tokio::time::timeout(REQUEST_TIMEOUT_MAX, who).await;
     let who = who.map_err(|_| Status::unavailable("the sender of the request cannot be told in time"))??;
-    let who = impersonate::apply(server, who, request.headers_mut())?;
-    authorize::request(server, info, &who)?;
+    let who = impersonate::apply(server, who, request.headers_mut()).await?;
+    match authorize::request(server, info, &who).await {
+        Ok(()) => {}
+        Err(authorize::Refused::Forbidden(status)) => return Err(status),
+        Err(authorize::Refused::Failed(answer)) => return Ok(answer),
+    }
     let timeout = options::request_timeout(&info.query)?.map_or(REQUEST_TIMEOUT_MAX, |t| t.min(REQUEST_TIMEOUT_MAX));
     let deadline = arrived + timeout;
     if let Some(remote) = aggregate::remote(server, &info.path)? {

@@ -73,6 +73,8 @@ pub struct RunConfig {
     pub service_cidr: String,
     /// How requests prove who sends them.
     pub authentication: AuthenticationFiles,
+    /// An AuthorizationConfiguration.
+    pub authorization: Option<PathBuf>,
     /// Metrics listener; `None`: off.
     pub metrics: Option<SocketAddr>,
     /// Lifetime of serving and client certificates that this member issues or asks for, seconds.

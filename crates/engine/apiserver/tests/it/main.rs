@@ -1,6 +1,7 @@
 //! The API in process: requests through the service over a store of one replica.
 
 mod aggregation;
+mod authorizing;
 mod conversion;
 mod custom;
 mod door;

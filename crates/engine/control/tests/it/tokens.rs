@@ -18,7 +18,9 @@ async fn status_with(world: &World, token: &str) -> u16 {
         .header("content-type", "application/json")
         .body(body::full(review.to_string()))
         .unwrap();
-    request.extensions_mut().insert(BearerToken::new(token).expect("a token"));
+    request
+        .extensions_mut()
+        .insert(BearerToken::new(token).expect("a token"));
     world.api.handle(request).await.status().as_u16()
 }
 
