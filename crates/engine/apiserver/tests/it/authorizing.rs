@@ -7,6 +7,7 @@ use engenho_apiserver::body::full;
 use engenho_apiserver::outbound::Https;
 use engenho_apiserver::{
     ApiServer, AuthorizerChain, ConfigurationFiles, Deps, Endpoint, Identity, Options, StoreAuthorizer, WebhookDeps,
+    bootstrap,
 };
 use engenho_store::StoreClient;
 use http::{Response, StatusCode};
@@ -421,4 +422,35 @@ async fn kubelets_read_what_their_pods_need_while_they_need_it() {
     let path = format!("{PODS}/p?gracePeriodSeconds=0");
     assert_eq!(world.call("DELETE", &path, None).await.0, 200);
     assert_eq!(get("n1", "secrets/s").await, 403, "the pod is gone");
+}
+
+#[tokio::test]
+async fn what_every_cluster_begins_with_gets_back_what_it_lost() {
+    let world = World::new().await;
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    let role = format!("{group}/clusterroles/system:basic-user");
+    let (_, mut stripped) = world.call("GET", &role, None).await;
+    stripped["rules"] = json!([]);
+    assert_eq!(world.call("PUT", &role, Some(stripped)).await.0, 200);
+    let restored = async || bootstrap(&world.api, None).await.expect("restored");
+    assert_eq!((restored().await, restored().await), (1, 0));
+    let (_, mut whole) = world.call("GET", &role, None).await;
+    assert!(whole["rules"].to_string().contains("selfsubjectaccessreviews"), "{whole}");
+    whole["rules"] = json!([]);
+    whole["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = "false".into();
+    assert_eq!(world.call("PUT", &role, Some(whole)).await.0, 200);
+    assert_eq!(restored().await, 0, "it is protected");
+
+    let binding = format!("{group}/clusterrolebindings/system:basic-user");
+    assert_eq!(world.call("DELETE", &binding, None).await.0, 200);
+    let other = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "system:basic-user"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+    });
+    let bindings = format!("{group}/clusterrolebindings");
+    assert_eq!(world.call("POST", &bindings, Some(other)).await.0, 201);
+    assert_eq!(restored().await, 1);
+    let (_, again) = world.call("GET", &binding, None).await;
+    assert_eq!(again["roleRef"]["name"], "system:basic-user");
 }

@@ -258,7 +258,8 @@ fn connection(
             },
         },
         other => {
-            let shown = json!({"Type": other, "KubeConfigFile": file}).to_string();
+            // In the order of the fields of Go's structure.
+            let shown = format!(r#"{{"Type":{},"KubeConfigFile":{}}}"#, json!(other), json!(file));
             let supported = ["InClusterConfig", "KubeConfigFile"];
             findings.unsupported(&format!("{field}.type"), &shown, &supported);
         }
