@@ -51,7 +51,7 @@ pub(crate) fn create(context: &Context, name: &str) -> Result<Along, Status> {
 }
 
 /// Refuses a role or binding that would give its writer rights.
-pub(crate) fn rbac(context: &Context, name: &str, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+pub(crate) async fn rbac(context: &Context, name: &str, new: &Value, old: Option<&Value>) -> Result<(), Status> {
     if context.resource.group != "rbac.authorization.k8s.io" {
         return Ok(());
     }
@@ -63,7 +63,7 @@ pub(crate) fn rbac(context: &Context, name: &str, new: &Value, old: Option<&Valu
         new,
         old,
     };
-    let refused = match context.server.deps.authorizer.check_escalation(&write) {
+    let refused = match context.server.deps.authorizer.check_escalation(&write).await {
         Ok(()) => return Ok(()),
         Err(refused) => refused,
     };

@@ -1,13 +1,17 @@
 //! The objects that a cluster begins with: namespaces, RBAC policy, priority classes, flow schemas, the Service
 //! `kubernetes`.
 
+use engenho_authz::RBAC_GROUP;
+use engenho_authz::reconcile::{Reconciled, reconcile};
 use engenho_catalog::{Resource, boot};
 use engenho_store::Txn;
 use serde_json::{Value, json};
 
+use crate::context::parse_stored;
 use crate::object::{self, Encoded};
 use crate::server::ApiServer;
 use crate::status::Status;
+use crate::storage::Along;
 use crate::{convert, fields, random, services, times};
 
 /// Field manager of what the server itself writes.
@@ -15,13 +19,14 @@ const MANAGER: &str = "kube-apiserver";
 /// Objects in one transaction, below etcd's bound.
 const OBJECTS_MAX: usize = 100;
 
-/// Creates what is missing and says how much it was; writes nothing if all is there. To be called on the leader, with
+/// Creates what is missing, restores roles and bindings, and says how many objects it wrote; none if all is there. To be called on the leader, with
 /// its term as `fence`: another leader's call then does no harm.
 pub async fn bootstrap(api: &ApiServer, fence: Option<u64>) -> Result<usize, Status> {
     let storage = api.storage();
     storage.linearize().await.map_err(|e| storage.read_status(&e))?;
     let catalog = api.catalog();
     let mut missing: Vec<(&Resource, String, Encoded)> = Vec::new();
+    let mut restored = 0;
     for mut object in boot::objects()
         .chain(Some(token_tracking(api)))
         .chain(kubernetes_service(api))
@@ -33,15 +38,16 @@ pub async fn bootstrap(api: &ApiServer, fence: Option<u64>) -> Result<usize, Sta
         };
         let key = resource.storage_key(object::namespace(&object), object::name(&object));
         if storage.revision_of(&key).is_some() {
+            if group == RBAC_GROUP {
+                restored += usize::from(restore(api, resource, &key, &object, fence).await?);
+            }
             continue;
         }
         complete(api, &mut object);
         let object = book(api, resource, object);
-        let (kind, api_version) = convert::stored_as(resource);
-        let encoded = object::encode(&convert::to_storage(resource, object), kind, &api_version);
-        missing.push((resource, key, encoded));
+        missing.push((resource, key, encode(resource, object)));
     }
-    let mut created = 0;
+    let mut created = restored;
     for chunk in missing.chunks(OBJECTS_MAX) {
         let (compares, success) = storage.create_ops(chunk)?;
         if storage
@@ -76,6 +82,51 @@ pub async fn bootstrap(api: &ApiServer, fence: Option<u64>) -> Result<usize, Sta
         }
     }
     Ok(created + services::claim_all(api, fence).await?)
+}
+
+fn encode(resource: &Resource, object: Value) -> Encoded {
+    let (kind, api_version) = convert::stored_as(resource);
+    object::encode(&convert::to_storage(resource, object), kind, &api_version)
+}
+
+/// Gives a role or binding back what it is made with, unless it says that it is not to be updated. Says whether something
+/// was written.
+async fn restore(
+    api: &ApiServer,
+    resource: &Resource,
+    key: &str,
+    expected: &Value,
+    fence: Option<u64>,
+) -> Result<bool, Status> {
+    let storage = api.storage();
+    let Some(stored) = storage.get(key)? else {
+        return Ok(false);
+    };
+    let existing: Value = parse_stored(&stored.bytes)?;
+    let mut along = Along::default();
+    let written = match reconcile(expected, &existing) {
+        None => return Ok(false),
+        Some(Reconciled::Update(object)) => {
+            let now = times::seconds(api.inner.deps.clock.unix_ms());
+            let object = fields::update(resource, "", Some(&existing), object, MANAGER, &now);
+            let encoded = encode(resource, object);
+            along.replace(storage.put(resource, key, &encoded)?, key.to_owned(), stored.revision);
+            storage.txn(along.into_txn(), fence).await?
+        }
+        Some(Reconciled::Recreate(mut object)) => {
+            along.delete(key.to_owned(), stored.revision);
+            let gone = storage.txn(along.into_txn(), fence).await?;
+            complete(api, &mut object);
+            let encoded = encode(resource, book(api, resource, object));
+            let mut along = Along::default();
+            along.create(storage.put(resource, key, &encoded)?, key.to_owned());
+            gone && storage.txn(along.into_txn(), fence).await?
+        }
+    };
+    if written {
+        tracing::info!(key, "what every cluster begins with was restored");
+    }
+    Ok(written)
 }
 
 /// What a server sets at creation.

@@ -23,7 +23,7 @@ fn utf8(value: &HeaderValue) -> Result<String, Status> {
 }
 
 /// The identity the request goes on with. Takes the headers away.
-pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> Result<Identity, Status> {
+pub(crate) async fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> Result<Identity, Status> {
     let text = |name: &HeaderName| headers.get(name).map_or_else(|| Ok(String::new()), utf8);
     let (user, uid) = (text(&USER)?, text(&UID)?);
     let groups: Vec<String> = headers.get_all(&GROUP).iter().map(utf8).collect::<Result<_, _>>()?;
@@ -57,7 +57,7 @@ pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> R
     for name in names {
         headers.remove(name);
     }
-    permit(server, &who, &target)?;
+    permit(server, &who, &target).await?;
     if target.groups.is_empty()
         && let Some((namespace, _)) = service_account(&target.user)
     {
@@ -70,7 +70,7 @@ pub(crate) fn apply(server: &Inner, who: Identity, headers: &mut HeaderMap) -> R
         if !target.in_group(UNAUTHENTICATED) {
             target.groups.push(UNAUTHENTICATED.into());
         }
-    } else if !target.in_group(AUTHENTICATED) {
+    } else if !target.in_group(AUTHENTICATED) && !target.in_group(UNAUTHENTICATED) {
         target.groups.push(AUTHENTICATED.into());
     }
     Ok(target)
@@ -83,38 +83,37 @@ fn service_account(user: &str) -> Option<(&str, &str)> {
 }
 
 /// Each part of the target must be granted.
-fn permit(server: &Inner, who: &Identity, target: &Identity) -> Result<(), Status> {
-    let ask = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        authorize::check(
-            server,
-            &Attributes {
-                identity: who.clone(),
-                verb: "impersonate".into(),
-                resource_request: true,
-                group: group.into(),
-                version: if group.is_empty() { "v1".into() } else { String::new() },
-                resource: resource.into(),
-                subresource: subresource.into(),
-                namespace: namespace.into(),
-                name: name.into(),
-                ..Attributes::default()
-            },
-        )
+async fn permit(server: &Inner, who: &Identity, target: &Identity) -> Result<(), Status> {
+    let ask = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| Attributes {
+        identity: who.clone(),
+        verb: "impersonate".into(),
+        resource_request: true,
+        group: group.into(),
+        version: if group.is_empty() { String::new() } else { "v1".into() },
+        resource: resource.into(),
+        subresource: subresource.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+        ..Attributes::default()
     };
-    match service_account(&target.user) {
-        Some((namespace, name)) => ask("", "serviceaccounts", "", namespace, name)?,
-        None => ask("", "users", "", "", &target.user)?,
-    }
-    for group in &target.groups {
-        ask("", "groups", "", "", group)?;
-    }
+    let mut wanted = vec![match service_account(&target.user) {
+        Some((namespace, name)) => ask("", "serviceaccounts", "", namespace, name),
+        None => ask("", "users", "", "", &target.user),
+    }];
+    wanted.extend(target.groups.iter().map(|group| ask("", "groups", "", "", group)));
     for (key, values) in &target.extra {
-        for value in values {
-            ask("authentication.k8s.io", "userextras", key, "", value)?;
-        }
+        let of_key = |value: &String| ask("authentication.k8s.io", "userextras", key, "", value);
+        wanted.extend(values.iter().map(of_key));
     }
     if !target.uid.is_empty() {
-        ask("authentication.k8s.io", "uids", "", "", &target.uid)?;
+        wanted.push(ask("authentication.k8s.io", "uids", "", "", &target.uid));
+    }
+    for attributes in &wanted {
+        let decision = server.deps.authorizer.authorize(attributes).await;
+        // Who acts for another must be beyond doubt.
+        if !decision.allowed() || decision.error.is_some() {
+            return Err(authorize::refusal(attributes, &decision.reason));
+        }
     }
     Ok(())
 }

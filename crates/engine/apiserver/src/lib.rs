@@ -18,6 +18,7 @@ mod convert;
 mod custom;
 mod documents;
 pub mod door;
+mod expiring;
 mod fairness;
 mod fields;
 mod health;
@@ -62,7 +63,10 @@ mod write;
 
 pub use aggregate::ProxyCertificate;
 pub use audit::{AuditLog, FilesError, Rotation};
-pub use authorizer::{Attributes, Authorizer, Decision, Identity, StoreAuthorizer, Verdict};
+pub use authorizer::{
+    Attributes, Authorizer, AuthorizerChain, ConfigurationFiles, Decision, Endpoint, Identity, StoreAuthorizer,
+    Verdict, WebhookDeps,
+};
 pub use body::{Body, BoxError};
 pub use bootstrap::bootstrap;
 pub use door::{

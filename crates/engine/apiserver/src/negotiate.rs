@@ -64,6 +64,9 @@ pub const OBJECT_TYPES: &str = "application/json, application/yaml, application/
 /// The same for collections, which can also be watched.
 pub const LIST_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
+/// Media types of watches. YAML has no form for streams.
+pub const STREAM_TYPES: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
 /// One clause of an `Accept` header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clause<'a> {

@@ -35,7 +35,7 @@ pub(crate) async fn handle(
         ["healthz" | "livez" | "readyz", ..] => Ok(health::handle(server, path, &info.query).unwrap_or_else(not_found)),
         ["metrics"] => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
-            Ok(respond::bytes(StatusCode::OK, kind, server.metrics.encode(server)))
+            Ok(respond::bytes(StatusCode::OK, kind, metrics(server)))
         }
         ["debug", "api_priority_and_fairness", name] => {
             let details = !info.query.get("includeRequestDetails").is_empty();
@@ -81,6 +81,13 @@ pub(crate) async fn handle(
         ["api" | "apis", ..] => discover(server, &parts, method, headers).await,
         _ => Ok(not_found()),
     }
+}
+
+/// The server's metrics and those of its authorizer.
+fn metrics(server: &Inner) -> String {
+    let mut text = String::from_utf8_lossy(&server.metrics.encode(server)).into_owned();
+    server.deps.authorizer.metrics(&mut text);
+    text
 }
 
 pub(crate) fn not_found() -> Response<Body> {

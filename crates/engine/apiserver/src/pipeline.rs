@@ -344,7 +344,7 @@ impl Way<'_> {
     ) -> Result<Response<Body>, Status> {
         let (server, info) = (self.server, self.info);
         let sender = who.clone();
-        let who = impersonate::apply(server, who, request.headers_mut())?;
+        let who = impersonate::apply(server, who, request.headers_mut()).await?;
         if who != sender
             && let Some(audited) = self.audited
         {
@@ -378,7 +378,11 @@ impl Way<'_> {
                 }
             }
         }
-        authorize::request(server, info, &who, self.audited)?;
+        match authorize::request(server, info, &who, self.audited).await {
+            Ok(()) => {}
+            Err(authorize::Refused::Forbidden(status)) => return Err(status),
+            Err(authorize::Refused::Failed(answer)) => return Ok(answer),
+        }
         let mut lasting: Option<InFlight> = None;
         if self.long && !watch {
             lasting = Some(server.metrics.start_long(self.labels));

@@ -4,12 +4,12 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::admit::Admission;
-use crate::authorizer::{Attributes, Identity};
+use crate::authorizer::{Attributes, Identity, read_attributes};
 use crate::body::Body;
 use crate::codec::Expected;
 use crate::context::Context;
 use crate::options::WriteOptions;
-use crate::status::{FieldError, Status};
+use crate::status::Status;
 use crate::write::{check_namespace, now};
 use crate::{fields, object, subresource, tokens};
 
@@ -71,37 +71,12 @@ async fn answer(context: &Context, review: &Value) -> Result<Value, Status> {
     let spec = &review["spec"];
     match &*context.resource.plural {
         "selfsubjectaccessreviews" => {
-            check_attributes(context, spec)?;
-            Ok(decision(context, &attributes(spec, context.identity.clone())))
+            check(context, review)?;
+            Ok(decision(context, &read_attributes(spec, context.identity.clone())).await)
         }
-        "subjectaccessreviews" => {
-            check_attributes(context, spec)?;
-            let who = subject(context, spec)?;
-            Ok(decision(context, &attributes(spec, who)))
-        }
-        "localsubjectaccessreviews" => {
-            if spec.get("nonResourceAttributes").is_some() {
-                let detail = "disallowed on this kind of request";
-                return Err(refuse(
-                    context,
-                    FieldError::invalid(
-                        "spec.nonResourceAttributes",
-                        spec["nonResourceAttributes"].clone(),
-                        detail,
-                    ),
-                ));
-            }
-            check_attributes(context, spec)?;
-            let namespace = spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
-            if namespace != context.info.namespace {
-                let field = "spec.resourceAttributes.namespace";
-                return Err(refuse(
-                    context,
-                    FieldError::invalid(field, namespace, "must match metadata.namespace"),
-                ));
-            }
-            let who = subject(context, spec)?;
-            Ok(decision(context, &attributes(spec, who)))
+        "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            check(context, review)?;
+            Ok(decision(context, &read_attributes(spec, subject(spec))).await)
         }
         "selfsubjectrulesreviews" => {
             let namespace = spec["namespace"].as_str().unwrap_or_default();
@@ -116,46 +91,17 @@ async fn answer(context: &Context, review: &Value) -> Result<Value, Status> {
     }
 }
 
-/// Upstream's 422 of reviews names no kind.
-fn refuse(context: &Context, error: FieldError) -> Status {
-    Status::invalid(&context.resource.group, "", "", &[error])
-}
-
-fn check_attributes(context: &Context, spec: &Value) -> Result<(), Status> {
-    match (spec.get("resourceAttributes"), spec.get("nonResourceAttributes")) {
-        (Some(_), Some(path)) => {
-            let go = json!({"Path": path["path"], "Verb": path["verb"]});
-            let detail = "cannot be specified in combination with resourceAttributes";
-            Err(refuse(
-                context,
-                FieldError::invalid("spec.nonResourceAttributes", go, detail),
-            ))
-        }
-        (None, None) => {
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            Err(refuse(
-                context,
-                FieldError::invalid("spec.resourceAttributes", Value::Null, detail),
-            ))
-        }
-        (Some(attributes), None) => {
-            for kind in ["fieldSelector", "labelSelector"] {
-                let selector = &attributes[kind];
-                if let Some(raw) = selector["rawSelector"].as_str()
-                    && selector["requirements"].as_array().is_some_and(|r| !r.is_empty())
-                {
-                    let field = format!("spec.resourceAttributes.{kind}.rawSelector");
-                    let detail = "may not specified at the same time as requirements";
-                    return Err(refuse(context, FieldError::invalid(field, raw, detail)));
-                }
-            }
-            Ok(())
-        }
-        (None, Some(_)) => Ok(()),
+/// Refuses a review that makes no sense. Upstream's 422 of reviews names no kind.
+fn check(context: &Context, review: &Value) -> Result<(), Status> {
+    let resource = &context.resource;
+    let errors = engenho_validation::create(&resource.group, &resource.version, &resource.plural, review);
+    if errors.is_empty() {
+        return Ok(());
     }
+    Err(Status::invalid(&resource.group, "", "", &errors))
 }
 
-fn subject(context: &Context, spec: &Value) -> Result<Identity, Status> {
+fn subject(spec: &Value) -> Identity {
     let list = |v: &Value| {
         v.as_array()
             .into_iter()
@@ -163,7 +109,7 @@ fn subject(context: &Context, spec: &Value) -> Result<Identity, Status> {
             .filter_map(|s| s.as_str().map(str::to_owned))
             .collect()
     };
-    let who = Identity {
+    Identity {
         user: spec["user"].as_str().unwrap_or_default().into(),
         uid: spec["uid"].as_str().unwrap_or_default().into(),
         groups: list(&spec["groups"]),
@@ -173,75 +119,20 @@ fn subject(context: &Context, spec: &Value) -> Result<Identity, Status> {
             .flatten()
             .map(|(k, v)| (k.to_lowercase(), list(v)))
             .collect(),
-    };
-    if who.user.is_empty() && who.groups.is_empty() {
-        let detail = "at least one of user or group must be specified";
-        return Err(refuse(context, FieldError::invalid("spec.user", "", detail)));
-    }
-    Ok(who)
-}
-
-fn attributes(spec: &Value, identity: Identity) -> Attributes {
-    if let Some(path) = spec.get("nonResourceAttributes") {
-        let text = |key: &str| path[key].as_str().unwrap_or_default().to_owned();
-        return Attributes {
-            identity,
-            verb: text("verb"),
-            path: text("path"),
-            ..Attributes::default()
-        };
-    }
-    let resource = &spec["resourceAttributes"];
-    let text = |key: &str| resource[key].as_str().unwrap_or_default().to_owned();
-    let selector = |key: &str| {
-        let selector = &resource[key];
-        if let Some(raw) = selector["rawSelector"].as_str() {
-            return raw.to_owned();
-        }
-        let terms = selector["requirements"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|r| {
-                let values: Vec<&str> = r["values"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Value::as_str)
-                    .collect();
-                (r["operator"] == "In" && values.len() == 1)
-                    .then(|| format!("{}={}", r["key"].as_str().unwrap_or_default(), values[0]))
-            });
-        terms.collect::<Vec<_>>().join(",")
-    };
-    Attributes {
-        identity,
-        verb: text("verb"),
-        resource_request: true,
-        group: text("group"),
-        version: text("version"),
-        resource: text("resource"),
-        subresource: text("subresource"),
-        namespace: text("namespace"),
-        name: text("name"),
-        path: String::new(),
-        field_selector: selector("fieldSelector"),
-        label_selector: selector("labelSelector"),
     }
 }
 
-fn decision(context: &Context, attributes: &Attributes) -> Value {
-    let healthy = !attributes.resource_request && matches!(attributes.path.as_str(), "/healthz" | "/livez" | "/readyz");
-    if healthy {
-        return json!({"allowed": true});
-    }
-    let decision = context.server.deps.authorizer.authorize(attributes);
+async fn decision(context: &Context, attributes: &Attributes) -> Value {
+    let decision = context.server.deps.authorizer.authorize(attributes).await;
     let mut status = json!({"allowed": decision.allowed()});
     if decision.verdict == crate::authorizer::Verdict::Deny {
         status["denied"] = true.into();
     }
     if !decision.reason.is_empty() {
         status["reason"] = decision.reason.into();
+    }
+    if let Some(error) = decision.error {
+        status["evaluationError"] = error.into();
     }
     status
 }

@@ -178,7 +178,7 @@ async fn attempt(
     if !errors.is_empty() {
         return Err(context.invalid_object(plan.name, &new, &errors));
     }
-    admit::rbac(context, plan.name, &new, Some(&old))?;
+    admit::rbac(context, plan.name, &new, Some(&old)).await?;
     let warnings = match plan.subresource {
         _ if kinds::is_custom(resource) => engenho_warnings::custom_resource(&new, Some(&old)),
         "" => engenho_warnings::update(group, version, plural, &new, &old),

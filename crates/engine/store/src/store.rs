@@ -384,7 +384,8 @@ impl Store {
         &self.history
     }
 
-    pub(crate) fn published(&self) -> u64 {
+    /// The newest revision that watchers may see.
+    pub fn published(&self) -> u64 {
         *self.published.borrow()
     }
 

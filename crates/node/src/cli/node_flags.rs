@@ -100,6 +100,11 @@ pub struct NodeFlags {
     #[arg(long, value_name = "VERSION", value_parser = ["v1", "v1beta1"], default_value = "v1beta1")]
     pub authentication_token_webhook_version: String,
 
+    /// AuthorizationConfiguration (apiserver.config.k8s.io/v1): which authorizers decide, in which order; read again when
+    /// it changes; give all members the same [default: Node, then RBAC]
+    #[arg(long, value_name = "FILE")]
+    pub authorization_config: Option<PathBuf>,
+
     /// Authorities (PEM) of proxies that name users in `X-Remote-User`, `-Group`, `-Uid` and `-Extra-` headers
     #[arg(long, value_name = "FILE")]
     pub requestheader_client_ca_file: Option<PathBuf>,
@@ -184,6 +189,7 @@ impl NodeFlags {
                 front_proxy_names: self.requestheader_allowed_names,
             },
             audit_policy: self.audit_policy,
+            authorization: self.authorization_config,
             metrics: self.metrics.0,
             certificate_lifetime_s: self.certificate_lifetime.0,
         })

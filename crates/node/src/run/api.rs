@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engenho_engine::apiserver::authorizer::StoreAuthorizer;
+use engenho_engine::apiserver::authorizer::{AuthorizerChain, StoreAuthorizer};
 use engenho_engine::apiserver::behind::{take_behind, take_stale};
 use engenho_engine::apiserver::body::{self, ReadBodyError};
 use engenho_engine::apiserver::outbound::Outbound;
@@ -183,6 +183,8 @@ pub struct Shared {
     pub tokens: Arc<dyn TokenAuthenticator>,
     /// Who else may know a bearer token.
     pub further_tokens: Vec<Arc<dyn TokenAuthenticator>>,
+    /// Who decides what requests may do.
+    pub authorizers: Arc<AuthorizerChain>,
     /// The way to webhooks and aggregated servers.
     pub outbound: Option<Arc<dyn Outbound>>,
     /// Figures and the audit log.
@@ -285,7 +287,7 @@ fn deps(member: &Member, store: Arc<Store>, opened: &Opened, shared: Shared) -> 
         store: StoreClient::new(Arc::clone(&store), member.consensus()),
         clock: member.clock(),
         entropy: member.entropy(),
-        authorizer: Arc::new(StoreAuthorizer::new(store)),
+        authorizer: Arc::new(StoreAuthorizer::with_chain(store, shared.authorizers)),
         heartbeats: Arc::new(GossipHeartbeats(member.clone())),
         seal: SealPolicy::secrets(Arc::new(Seals(sealer))),
         member_name: Arc::new(move |id: &MemberId| member_name(&names, id)),

@@ -75,6 +75,8 @@ pub struct RunConfig {
     pub authentication: AuthenticationFiles,
     /// Audit policy, if requests are audited.
     pub audit_policy: Option<PathBuf>,
+    /// An AuthorizationConfiguration.
+    pub authorization: Option<PathBuf>,
     /// Metrics listener; `None`: off.
     pub metrics: Option<SocketAddr>,
     /// Lifetime of serving and client certificates that this member issues or asks for, seconds.

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use engenho_engine::authn::{Issuer, TokenKeys};
 use engenho_engine::pki::{ClusterCa, SealingKey, SealingKeys};
 use parking_lot::Mutex;
 use revoada::Member;
 use revoada_core::env::{Clock, Entropy};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -45,8 +47,10 @@ pub struct Material {
     pub front_proxy_pem: Option<String>,
     /// Keys that seal Secrets.
     pub sealing_keys: String,
-    /// Keys that sign and verify tokens of service accounts.
-    pub token_keys: String,
+    /// Keys that sign and verify tokens of service accounts. Clusters of old have none: the key of the authority, which
+    /// all replicas have, does both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_keys: Option<String>,
     /// The public part.
     pub info: Info,
 }
@@ -92,7 +96,7 @@ impl Material {
             authority_pem: authority.to_pem().to_string(),
             front_proxy_pem: Some(front_proxy.to_pem().to_string()),
             sealing_keys: keys.to_json().to_string(),
-            token_keys: TokenKeys::generate()?.to_json().to_string(),
+            token_keys: Some(TokenKeys::generate()?.to_json().to_string()),
             info: Info {
                 authority_certificate_pem: authority.certificate_pem(),
                 service_cidr: service_cidr.to_owned(),
@@ -101,12 +105,21 @@ impl Material {
         })
     }
 
+    fn read_token_keys(&self) -> Result<TokenKeys> {
+        if let Some(text) = &self.token_keys {
+            return Ok(TokenKeys::from_json(text)?);
+        }
+        let key = PrivatePkcs8KeyDer::from_pem_slice(self.authority_pem.as_bytes())
+            .map_err(|error| anyhow!("the authority has no key: {error}"))?;
+        Ok(TokenKeys::from_pkcs8(key.secret_pkcs8_der())?)
+    }
+
     fn open(self) -> Result<Opened> {
         Ok(Opened {
             authority: ClusterCa::from_pem(&self.authority_pem)?,
             front_proxy: self.front_proxy_pem.as_deref().map(ClusterCa::from_pem).transpose()?,
             sealing_keys: SealingKeys::from_json(&self.sealing_keys)?,
-            issuer: Arc::new(Issuer::new(TokenKeys::from_json(&self.token_keys)?, ISSUER)),
+            issuer: Arc::new(Issuer::new(self.read_token_keys()?, ISSUER)),
             stored: self,
         })
     }
@@ -274,5 +287,27 @@ fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<Option
         })?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn material_of_old_opens_alike_everywhere() {
+        let mut old = Material::generate("c", "10.96.0.0/16", "10.244.0.0/16").expect("material");
+        old.token_keys = None;
+        let text = serde_json::to_string(&old).expect("JSON");
+        assert!(!text.contains("tokenKeys"));
+        let open = || {
+            let material: Material = serde_json::from_str(&text).expect("material");
+            let opened = material.open().expect("it opens");
+            opened.issuer.keys.jwks()
+        };
+        assert_eq!(open(), open());
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("material.json"), &text).expect("written");
+        assert!(Vault::open(folder.path()).expect("a vault").material().is_some());
     }
 }

@@ -5,10 +5,12 @@ mod admin;
 pub mod announce;
 pub mod api;
 mod authentication;
+mod authorization;
 pub mod certificates;
 pub mod config;
 mod data_dir;
 pub mod front_proxy;
+mod kubeconfig;
 mod leader;
 pub mod material;
 mod metrics;
@@ -39,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::api::{Gate, Local, MeshApi, Stores};
 use self::authentication::Authentication;
+use self::authorization::Authorization;
 use self::certificates::Certificates;
 use self::config::{Mode, RunConfig};
 use self::data_dir::{DataDir, refused};
@@ -382,6 +385,7 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
     let outbound: Arc<dyn Outbound> = Arc::new(Https::new());
     let authentication = Authentication::read(config, &outbound)?;
     let observers = observe(config, data_dir)?;
+    let authorization = Authorization::read(config, name, &outbound)?;
     let ending = member.stop_token().child_token();
     let _guard = ending.clone().drop_guard();
     let witness = member
@@ -393,10 +397,12 @@ async fn serve(serving: Serving<'_>) -> Result<Ended> {
         version,
         tokens: Arc::clone(&authentication.tokens),
         further_tokens: authentication.further,
+        authorizers: Arc::clone(&authorization.chain),
         outbound: Some(outbound),
         observers: observers.clone(),
     };
     let local = serve_requests(member, &stores, &vault, (!witness).then_some(shared), &ending);
+    member.spawn(authorization.follow(ending.clone()));
     member.spawn(remember_peers(
         Arc::clone(mesh),
         data_dir.join("peers.json"),

@@ -140,6 +140,11 @@ impl TokenKeys {
         })
     }
 
+    /// A signing key on P-256 that is there already, PKCS #8.
+    pub fn from_pkcs8(key: &[u8]) -> Result<Self, KeysError> {
+        Self::of(key.to_vec())
+    }
+
     /// The same keys with a new one that signs: tokens of the old ones stay valid.
     pub fn rotated(&self) -> Result<Self, KeysError> {
         let mut new = Self::generate()?;

@@ -69,6 +69,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Why, for people; may be empty.
     pub reason: String,
+    /// What went wrong on the way to it, if something did.
+    pub error: Option<String>,
 }
 
 impl Decision {
@@ -77,6 +79,7 @@ impl Decision {
         Self {
             verdict: Verdict::Allow,
             reason: reason.into(),
+            error: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Decision {
         Self {
             verdict: Verdict::Deny,
             reason: reason.into(),
+            error: None,
         }
     }
 
@@ -93,6 +97,16 @@ impl Decision {
         Self {
             verdict: Verdict::NoOpinion,
             reason: reason.into(),
+            error: None,
+        }
+    }
+
+    /// The same, and what went wrong on the way to it.
+    #[must_use]
+    pub fn with_error(self, error: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..self
         }
     }
 

@@ -1,15 +1,14 @@
-//! What kubelets may do: the node authoriser, without its graph of pods.
+//! What kubelets may do: the node authoriser.
 //!
-//! Upstream lets a node read a secret, config map, claim, volume, attachment, pod or service account token exactly
-//! when a pod bound to that node leads to it. That graph isn't kept here, so those requests get no opinion, with
-//! upstream's reason for an unrelated object. Everything that upstream decides without the graph is decided the
-//! same way here.
+//! A node may read a secret, config map, claim, volume, attachment, pod or service account token exactly when a pod bound
+//! to that node leads to it: [`crate::NodeGraph`] knows.
 
 use std::sync::OnceLock;
 
 use engenho_catalog::boot;
 
 use crate::attributes::{Attributes, Decision, Identity};
+use crate::graph::Vertex;
 use crate::objects::{self, RoleObject};
 use crate::rule::PolicyRule;
 
@@ -20,11 +19,14 @@ const GROUP: &str = "system:nodes";
 /// Namespace of node leases.
 const LEASES: &str = "kube-node-lease";
 
+/// Whether something of a namespace and name leads to the node that asks.
+pub type Related<'a> = &'a dyn Fn(Vertex, &str, &str) -> bool;
+
 /// Why a review of a node's rules is incomplete.
-pub(crate) const NO_RULES: &str = "node authorizer does not support user rule resolution";
+pub const NODE_RULES_UNKNOWN: &str = "node authorizer does not support user rule resolution";
 
 /// The node whose identity this is. `Some("")` is a node without a name.
-pub(crate) fn node_name(identity: &Identity) -> Option<&str> {
+pub fn node_name(identity: &Identity) -> Option<&str> {
     identity
         .user
         .strip_prefix(USER_PREFIX)
@@ -47,8 +49,8 @@ fn no(reason: impl Into<String>) -> Decision {
     Decision::no_opinion(reason)
 }
 
-/// Decides about a request of a node; no opinion about anybody else's.
-pub(crate) fn authorize(attributes: &Attributes) -> Decision {
+/// Decides about a request of a node; no opinion about anybody else's. `related` is asked about the node's own relations.
+pub fn authorize_node(attributes: &Attributes, related: Related<'_>) -> Decision {
     let Some(node) = node_name(&attributes.identity) else {
         return no("");
     };
@@ -58,19 +60,25 @@ pub(crate) fn authorize(attributes: &Attributes) -> Decision {
     }
     if attributes.resource_request {
         match (attributes.group.as_str(), attributes.resource.as_str()) {
-            ("", "secrets" | "configmaps") => return read_related(node, attributes),
+            ("", "secrets") => return read_related(node, Vertex::Secret, attributes, related),
+            ("", "configmaps") => return read_related(node, Vertex::ConfigMap, attributes, related),
             ("", "persistentvolumeclaims") if attributes.subresource == "status" => {
-                return update_related_status(node, attributes);
+                return update_related_status(node, attributes, related);
             }
-            ("", "persistentvolumeclaims" | "persistentvolumes")
-            | ("resource.k8s.io", "resourceclaims")
-            | ("storage.k8s.io", "volumeattachments") => return get_related(node, attributes),
-            ("", "serviceaccounts") => return create_token(node, attributes),
+            ("", "persistentvolumeclaims") => return get_related(node, Vertex::Claim, attributes, related),
+            ("", "persistentvolumes") => return get_related(node, Vertex::Volume, attributes, related),
+            ("resource.k8s.io", "resourceclaims") => {
+                return get_related(node, Vertex::ResourceClaim, attributes, related);
+            }
+            ("storage.k8s.io", "volumeattachments") => {
+                return get_related(node, Vertex::VolumeAttachment, attributes, related);
+            }
+            ("", "serviceaccounts") => return create_token(node, attributes, related),
             ("coordination.k8s.io", "leases") => return lease(node, attributes),
             ("storage.k8s.io", "csinodes") => return csi_node(node, attributes),
-            ("resource.k8s.io", "resourceslices") => return resource_slice(node, attributes),
+            ("resource.k8s.io", "resourceslices") => return resource_slice(node, attributes, related),
             ("", "nodes") => return own_node(node, attributes),
-            ("", "pods") => return pod(node, attributes),
+            ("", "pods") => return pod(node, attributes, related),
             _ => {}
         }
     }
@@ -81,15 +89,18 @@ pub(crate) fn authorize(attributes: &Attributes) -> Decision {
     }
 }
 
-/// Whether the object is related to the node cannot be told without the graph.
-fn related(node: &str, attributes: &Attributes) -> Decision {
+/// Allows what is related to the node.
+fn by_relation(node: &str, from: Vertex, attributes: &Attributes, related: Related<'_>) -> Decision {
     if attributes.name.is_empty() {
         return no("No Object name found");
+    }
+    if related(from, &attributes.namespace, &attributes.name) {
+        return Decision::allow("");
     }
     no(format!("no relationship found between node '{node}' and this object"))
 }
 
-fn read_related(node: &str, attributes: &Attributes) -> Decision {
+fn read_related(node: &str, from: Vertex, attributes: &Attributes, related: Related<'_>) -> Decision {
     if !matches!(attributes.verb.as_str(), "get" | "list" | "watch") {
         return no("can only read resources of this type");
     }
@@ -99,34 +110,34 @@ fn read_related(node: &str, attributes: &Attributes) -> Decision {
     if attributes.namespace.is_empty() {
         return no("can only read namespaced object of this type");
     }
-    related(node, attributes)
+    by_relation(node, from, attributes, related)
 }
 
-fn get_related(node: &str, attributes: &Attributes) -> Decision {
+fn get_related(node: &str, from: Vertex, attributes: &Attributes, related: Related<'_>) -> Decision {
     if attributes.verb != "get" {
         return no("can only get individual resources of this type");
     }
     if !attributes.subresource.is_empty() {
         return no("cannot get subresource");
     }
-    related(node, attributes)
+    by_relation(node, from, attributes, related)
 }
 
-fn update_related_status(node: &str, attributes: &Attributes) -> Decision {
+fn update_related_status(node: &str, attributes: &Attributes, related: Related<'_>) -> Decision {
     if !matches!(attributes.verb.as_str(), "update" | "patch") {
         return no("can only get/update/patch this type");
     }
-    related(node, attributes)
+    by_relation(node, Vertex::Claim, attributes, related)
 }
 
-fn create_token(node: &str, attributes: &Attributes) -> Decision {
+fn create_token(node: &str, attributes: &Attributes, related: Related<'_>) -> Decision {
     if attributes.verb != "create" || attributes.name.is_empty() {
         return no("can only create tokens for individual service accounts");
     }
     if attributes.subresource != "token" {
         return no("can only create token subresource of serviceaccount");
     }
-    related(node, attributes)
+    by_relation(node, Vertex::ServiceAccount, attributes, related)
 }
 
 fn is_object_verb(verb: &str) -> bool {
@@ -160,14 +171,14 @@ fn csi_node(node: &str, attributes: &Attributes) -> Decision {
     Decision::allow("")
 }
 
-fn resource_slice(node: &str, attributes: &Attributes) -> Decision {
+fn resource_slice(node: &str, attributes: &Attributes, related: Related<'_>) -> Decision {
     if !attributes.subresource.is_empty() {
         return no("cannot authorize ResourceSlice subresources");
     }
     match attributes.verb.as_str() {
         // Whose slice it is stands in the object: admission checks it.
         "create" => Decision::allow(""),
-        "get" | "update" | "patch" | "delete" => related(node, attributes),
+        "get" | "update" | "patch" | "delete" => by_relation(node, Vertex::ResourceSlice, attributes, related),
         "watch" | "list" | "deletecollection" if selects(&attributes.field_selector, "nodeName", node) => {
             Decision::allow("")
         }
@@ -193,16 +204,16 @@ fn own_node(node: &str, attributes: &Attributes) -> Decision {
     }
 }
 
-fn pod(node: &str, attributes: &Attributes) -> Decision {
+fn pod(node: &str, attributes: &Attributes, related: Related<'_>) -> Decision {
     match (attributes.subresource.as_str(), attributes.verb.as_str()) {
-        ("", "get") => related(node, attributes),
+        ("", "get") => by_relation(node, Vertex::Pod, attributes, related),
         ("", "list" | "watch") => {
             if selects(&attributes.field_selector, "spec.nodeName", node) {
                 Decision::allow("")
             } else if attributes.name.is_empty() {
                 no("can only list/watch pods with spec.nodeName field selector")
             } else {
-                related(node, attributes)
+                by_relation(node, Vertex::Pod, attributes, related)
             }
         }
         // Admission limits a node to mirror pods and to pods bound to it.
@@ -275,6 +286,47 @@ mod tests {
         }
     }
 
+    /// What a node may do that has no pods.
+    fn alone(attributes: &Attributes) -> Decision {
+        authorize_node(attributes, &|_, _, _| false)
+    }
+
+    #[test]
+    fn a_node_reads_what_leads_to_it() {
+        let resource = "resource.k8s.io";
+        for (verb, group, resource, namespace, name, vertex) in [
+            ("get", "", "secrets", "ns", "x", Vertex::Secret),
+            ("watch", "", "secrets", "ns", "x", Vertex::Secret),
+            ("list", "", "configmaps", "ns", "x", Vertex::ConfigMap),
+            ("get", "", "persistentvolumeclaims", "ns", "x", Vertex::Claim),
+            ("patch", "", "persistentvolumeclaims/status", "ns", "x", Vertex::Claim),
+            ("get", "", "persistentvolumes", "", "x", Vertex::Volume),
+            (
+                "get",
+                "storage.k8s.io",
+                "volumeattachments",
+                "",
+                "x",
+                Vertex::VolumeAttachment,
+            ),
+            ("create", "", "serviceaccounts/token", "ns", "x", Vertex::ServiceAccount),
+            ("get", resource, "resourceclaims", "ns", "x", Vertex::ResourceClaim),
+            ("delete", resource, "resourceslices", "", "x", Vertex::ResourceSlice),
+            ("get", "", "pods", "ns", "x", Vertex::Pod),
+        ] {
+            let asked = ask("system:node:n1", verb, group, resource, namespace, name);
+            let knows = |v: Vertex, ns: &str, n: &str| (v, ns, n) == (vertex, namespace, name);
+            assert_eq!(authorize_node(&asked, &knows), Decision::allow(""), "{verb} {resource}");
+            let reason = "no relationship found between node 'n1' and this object";
+            assert_eq!(alone(&asked), Decision::no_opinion(reason), "{verb} {resource}");
+        }
+        let nameless = ask("system:node:n1", "list", "", "secrets", "ns", "");
+        assert_eq!(
+            authorize_node(&nameless, &|_, _, _| true).reason,
+            "No Object name found"
+        );
+    }
+
     #[test]
     fn a_node_writes_what_is_its_own() {
         let storage = "storage.k8s.io";
@@ -312,7 +364,7 @@ mod tests {
             ("create", "authentication.k8s.io", "tokenreviews", "", "", true),
             ("delete", "", "services", "ns", "s", false),
         ] {
-            let decision = authorize(&ask("system:node:n1", verb, group, resource, namespace, name));
+            let decision = alone(&ask("system:node:n1", verb, group, resource, namespace, name));
             let expected = if allowed { Verdict::Allow } else { Verdict::NoOpinion };
             assert_eq!(decision.verdict, expected, "{verb} {resource} {namespace}/{name}");
         }
@@ -322,9 +374,9 @@ mod tests {
     fn only_members_of_the_group_are_nodes() {
         let mut request = ask("system:node:n1", "create", "", "nodes", "", "");
         request.identity.groups.clear();
-        assert_eq!(authorize(&request), Decision::no_opinion(""));
+        assert_eq!(alone(&request), Decision::no_opinion(""));
         let nameless = ask("system:node:", "create", "", "nodes", "", "");
-        assert_eq!(authorize(&nameless).reason, r#"unknown node for user "system:node:""#);
+        assert_eq!(alone(&nameless).reason, r#"unknown node for user "system:node:""#);
         assert_eq!(node_name(&ask("n1", "", "", "", "", "").identity), None);
     }
 

@@ -1,19 +1,18 @@
 //! Roles and bindings, compiled for fast answers.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use crate::attributes::{Attributes, Decision, Identity, Verdict};
-use crate::node;
+use crate::RBAC_GROUP;
+use crate::attributes::{Attributes, Decision, Identity};
 use crate::objects::{self, BindingObject, RoleObject, SubjectRef};
 use crate::quote::quote;
 use crate::review::{NonResourceRule, ResourceRule, RuleReview};
 use crate::rule::{PolicyRule, path_matches};
 use crate::symbols::{EMPTY, STAR, Symbol, Symbols};
-use crate::{GROUP_MASTERS, RBAC_GROUP};
+use crate::union::aggregate_errors;
 
 /// An object that [`Policy::compile`] could not read: it grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -251,28 +250,8 @@ impl Policy {
         })
     }
 
-    /// Decides as upstream's chain does: the privileged group, then the node authoriser, then RBAC. The reasons of
-    /// those without an opinion are kept, a line each.
+    /// What RBAC says.
     pub fn authorize(&self, attributes: &Attributes) -> Decision {
-        if attributes.identity.in_group(GROUP_MASTERS) {
-            return Decision::allow("");
-        }
-        let node = node::authorize(attributes);
-        if node.verdict != Verdict::NoOpinion {
-            return node;
-        }
-        let rbac = self.authorize_rbac(attributes);
-        if rbac.allowed() || node.reason.is_empty() {
-            return rbac;
-        }
-        if rbac.reason.is_empty() {
-            return node;
-        }
-        Decision::no_opinion(format!("{}\n{}", node.reason, rbac.reason))
-    }
-
-    /// What RBAC alone says.
-    pub fn authorize_rbac(&self, attributes: &Attributes) -> Decision {
         let query = self.query(attributes);
         let mut granted = None;
         let mut unresolved = Vec::new();
@@ -287,16 +266,17 @@ impl Policy {
                 ControlFlow::Continue(())
             }
         });
-        match (granted, aggregate_errors(unresolved)) {
+        match (granted, aggregate_errors(&unresolved)) {
             (Some(source), _) => Decision::allow(format!("RBAC: allowed by {source}")),
             (None, Some(errors)) => Decision::no_opinion(format!("RBAC: {errors}")),
             (None, None) => Decision::no_opinion(""),
         }
     }
 
-    /// What `identity` may do in `namespace` (and in the cluster, if bindings of the cluster say so).
-    pub fn rules_for(&self, identity: &Identity, namespace: &str) -> RuleReview {
-        let (rules, error) = self.policy_rules(identity, namespace);
+    /// What `identity` may do in `namespace` (and in the cluster, if bindings of the cluster say so), and what could not
+    /// be resolved.
+    pub fn rules_for(&self, identity: &Identity, namespace: &str) -> (RuleReview, Vec<String>) {
+        let (rules, errors) = self.policy_rules(identity, namespace);
         let mut review = RuleReview::default();
         for rule in rules {
             if !rule.resources.is_empty() {
@@ -314,14 +294,11 @@ impl Policy {
                 });
             }
         }
-        let node = node::node_name(identity).map(|_| node::NO_RULES.to_owned());
-        review.incomplete = node.is_some();
-        review.evaluation_error = aggregate_errors(node.into_iter().chain(error).collect());
-        review
+        (review, errors)
     }
 
     /// Every rule granted to `identity` in `namespace`, and what could not be resolved.
-    pub(crate) fn policy_rules(&self, identity: &Identity, namespace: &str) -> (Vec<PolicyRule>, Option<String>) {
+    pub(crate) fn policy_rules(&self, identity: &Identity, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
         let mut rules = Vec::new();
         let mut unresolved = Vec::new();
         self.visit(identity, namespace, &mut |visit| {
@@ -331,7 +308,7 @@ impl Policy {
             }
             ControlFlow::Continue(())
         });
-        (rules, aggregate_errors(unresolved))
+        (rules, unresolved)
     }
 
     /// The rules of the role that a binding in `namespace` (empty: of the cluster) refers to; `None` if there is
@@ -522,22 +499,6 @@ impl Source<'_> {
             text(self.binding.role_kind),
             quote(text(self.binding.role))
         )
-    }
-}
-
-/// Several errors in one text, as upstream aggregates them: one stands alone, repetitions are dropped.
-fn aggregate_errors<E: Display>(errors: Vec<E>) -> Option<String> {
-    let mut texts: Vec<String> = Vec::new();
-    for error in errors {
-        let text = error.to_string();
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
-    match texts.len() {
-        0 => None,
-        1 => texts.pop(),
-        _ => Some(format!("[{}]", texts.join(", "))),
     }
 }
 

@@ -173,13 +173,26 @@ impl Definition {
         format!("{}/{}", self.group, version.name)
     }
 
-    /// The resources that it adds to the catalog, one for each served version; none before it is established.
+    /// The resources that it adds to the catalog, one for each version that is reached; none before it is established.
     pub fn resources(&self) -> Vec<Resource> {
-        let served = self
+        let reached = self
             .versions
             .iter()
-            .filter(|version| version.served && self.established);
-        served.map(|version| self.resource(version)).collect()
+            .filter(|version| self.established && self.is_reached(version));
+        reached.map(|version| self.resource(version)).collect()
+    }
+
+    /// Whether instances are reached in a version: it is served; or nothing is, the definition is going, and they have to
+    /// go before it.
+    fn is_reached(&self, version: &Version) -> bool {
+        let stored = || self.storage_version().is_some_and(|stored| stored.name == version.name);
+        version.served || (self.terminating && !self.versions.iter().any(|version| version.served) && stored())
+    }
+
+    /// The version in which instances are deleted with their definition.
+    pub fn deleted_in(&self) -> Option<&Version> {
+        let served = self.versions.iter().find(|version| version.served);
+        served.or_else(|| self.storage_version())
     }
 
     fn resource(&self, version: &Version) -> Resource {
@@ -429,6 +442,26 @@ mod tests {
                 "storedVersions": ["v1"],
             },
         })
+    }
+
+    #[test]
+    fn one_that_serves_nothing_is_reached_while_it_goes() {
+        let mut silent = gadgets();
+        for version in silent["spec"]["versions"].as_array_mut().expect("a list") {
+            version["served"] = false.into();
+        }
+        let reached = |crd: &Value| {
+            let resources = Definition::compile(crd).unwrap().resources();
+            let versions = resources.iter().map(|resource| resource.version.to_string());
+            versions.collect::<Vec<_>>()
+        };
+        assert_eq!(reached(&silent), [""; 0]);
+        let mut going = silent.clone();
+        let conditions = going["status"]["conditions"].as_array_mut().expect("a list");
+        conditions.push(json!({"type": "Terminating", "status": "True"}));
+        assert_eq!(reached(&going), ["v1"]);
+        let definition = Definition::compile(&going).unwrap();
+        assert_eq!(definition.deleted_in().map(|version| version.name.as_str()), Some("v1"));
     }
 
     #[test]

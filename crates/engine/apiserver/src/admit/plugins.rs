@@ -1,7 +1,7 @@
 //! The admission plugins around a write: what they change, what they refuse, what is written with it.
 
 use engenho_admission::{Gates, Lookup, Operation, Refusal, Request, quota};
-use engenho_authz::{Attributes, Verdict};
+use engenho_authz::Attributes;
 use engenho_catalog::resource::api_version;
 use engenho_catalog::{SchemaType, Subresource};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ pub(crate) async fn connect(context: &Context, subresource: &Subresource) -> Res
         object: &object,
         ..attributes
     };
-    policies::check(&attributes)?;
+    policies::check(&attributes).await?;
     Box::pin(webhooks::validate(&attributes)).await
 }
 
@@ -290,7 +290,7 @@ impl<'a> Admission<'a> {
     }
 
     async fn validate_all(&self, object: &Value, old: Option<&Value>) -> Result<Along, Status> {
-        self.check(object, old)?;
+        self.check(object, old).await?;
         let options = self.options();
         self.judge(object, old, &options).await?;
         self.timed("ResourceQuota", || {
@@ -325,12 +325,12 @@ impl<'a> Admission<'a> {
         metrics.admission_plugin(plugin, "validate", self.operation_name(), refused, begun.elapsed());
     }
 
-    fn check(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+    async fn check(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
         let (request, lookup) = (self.request(), Stored(self.context));
         let refused = |refusal| self.refused(refusal, object);
         let wanted = engenho_admission::authorization(&request, object, old, &lookup).map_err(refused)?;
         if let Some(wanted) = wanted
-            && !wanted.any_of.iter().any(|attributes| self.is_allowed(attributes))
+            && !self.is_any_allowed(&wanted.any_of).await
         {
             return Err(refused(Refusal::Forbidden {
                 message: wanted.refusal,
@@ -368,26 +368,42 @@ impl<'a> Admission<'a> {
     /// Judges by policies, then by webhooks.
     async fn judge(&self, object: &Value, old: Option<&Value>, options: &Value) -> Result<(), Status> {
         let attributes = self.attributes(object, old, options);
-        self.timed("ValidatingAdmissionPolicy", || policies::check(&attributes))?;
+        let begun = Instant::now();
+        let judged = policies::check(&attributes).await;
+        self.tell("ValidatingAdmissionPolicy", judged.is_err(), begun);
+        judged?;
         let begun = Instant::now();
         let validated = Box::pin(webhooks::validate(&attributes)).await;
         self.tell("ValidatingAdmissionWebhook", validated.is_err(), begun);
         validated
     }
 
-    fn is_allowed(&self, wanted: &engenho_admission::Attributes) -> bool {
-        let attributes = Attributes {
-            identity: self.context.identity.clone(),
-            resource_request: true,
-            verb: wanted.verb.clone(),
-            group: wanted.group.clone(),
-            version: "*".to_owned(),
-            resource: wanted.resource.clone(),
-            namespace: wanted.namespace.clone(),
-            name: wanted.name.clone(),
-            ..Attributes::default()
-        };
-        self.context.server.deps.authorizer.authorize(&attributes).verdict == Verdict::Allow
+    async fn is_any_allowed(&self, any_of: &[engenho_admission::Attributes]) -> bool {
+        for wanted in any_of {
+            let attributes = Attributes {
+                identity: self.context.identity.clone(),
+                resource_request: true,
+                verb: wanted.verb.clone(),
+                group: wanted.group.clone(),
+                version: "*".to_owned(),
+                resource: wanted.resource.clone(),
+                namespace: wanted.namespace.clone(),
+                name: wanted.name.clone(),
+                ..Attributes::default()
+            };
+            if self
+                .context
+                .server
+                .deps
+                .authorizer
+                .authorize(&attributes)
+                .await
+                .allowed()
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// A quota's new status, written with the object that it counts: what is used is never more than is written.

@@ -65,7 +65,7 @@ impl Denied {
 
 /// Judges a request by the policies in force, and passes warnings on. All of them are evaluated; the first refusal
 /// counts.
-pub(crate) fn check(attributes: &Attributes<'_>) -> Result<(), Status> {
+pub(crate) async fn check(attributes: &Attributes<'_>) -> Result<(), Status> {
     let context = attributes.context;
     let exempt =
         context.resource.group == "admissionregistration.k8s.io" && EXEMPT.contains(&&*context.resource.plural);
@@ -76,15 +76,28 @@ pub(crate) fn check(attributes: &Attributes<'_>) -> Result<(), Status> {
     if hooks.is_empty() {
         return Ok(());
     }
-    let mut judge = Judge {
-        attributes,
-        namespace: OnceCell::new(),
-        denied: None,
+    let asked = Asked::new(context);
+    let (notes, judged) = loop {
+        let mut judge = Judge {
+            attributes,
+            asked: &asked,
+            namespace: OnceCell::new(),
+            denied: None,
+            notes: Vec::new(),
+        };
+        let judged = hooks.iter().try_for_each(|hook| judge.hook(hook));
+        let (notes, denied) = (judge.notes, judge.denied);
+        if !asked.settle().await {
+            break (notes, judged.map(|()| denied));
+        }
     };
-    for hook in &*hooks {
-        judge.hook(hook)?;
+    for note in notes {
+        match note {
+            Note::Warning(text) => context.warn(text),
+            Note::Annotation(key, value) => context.annotate(key, value),
+        }
     }
-    let Some(denied) = judge.denied else { return Ok(()) };
+    let Some(denied) = judged? else { return Ok(()) };
     let mut status = Status::forbidden(context.gr(), attributes.shown_name(), &denied.message);
     status.code = match denied.reason.as_str() {
         "Forbidden" => 403,
@@ -101,11 +114,21 @@ pub(crate) fn check(attributes: &Attributes<'_>) -> Result<(), Status> {
     Err(status.with_causes(vec![cause]))
 }
 
+/// What is said beside a judgement.
+enum Note {
+    /// To the client.
+    Warning(String),
+    /// To the audit log: key and value.
+    Annotation(String, String),
+}
+
 /// One request before its policies.
 struct Judge<'a> {
     attributes: &'a Attributes<'a>,
+    asked: &'a Asked<'a>,
     namespace: OnceCell<Result<Value, Status>>,
     denied: Option<Denied>,
+    notes: Vec<Note>,
 }
 
 impl Judge<'_> {
@@ -188,7 +211,8 @@ impl Judge<'_> {
             }
         }
         for (key, values) in annotations {
-            context.annotate(format!("{}/{key}", policy.name), values.join(", "));
+            let key = format!("{}/{key}", policy.name);
+            self.notes.push(Note::Annotation(key, values.join(", ")));
         }
         Ok(())
     }
@@ -207,7 +231,7 @@ impl Judge<'_> {
             request: &seen.request,
             namespace,
             params,
-            authorizer: &authorizer::Asked(attributes.context),
+            authorizer: self.asked,
             check: attributes.check(),
         };
         Ok(evaluate(policy, &inputs))
@@ -221,7 +245,6 @@ impl Judge<'_> {
         outcome: Outcome,
         annotations: &mut BTreeMap<String, Vec<String>>,
     ) {
-        let context = self.attributes.context;
         for (i, decision) in outcome.decisions.into_iter().enumerate() {
             let Decision::Deny { message, reason } = decision else {
                 continue;
@@ -229,10 +252,10 @@ impl Judge<'_> {
             for action in &binding.actions {
                 match action.as_str() {
                     "Deny" => self.deny(policy, Some(binding), &message, &reason),
-                    "Warn" => context.warn(format!(
+                    "Warn" => self.notes.push(Note::Warning(format!(
                         "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {message}",
                         policy.name, binding.name
-                    )),
+                    ))),
                     "Audit" => {
                         let failure = json!([{
                             "message": message,
@@ -242,7 +265,7 @@ impl Judge<'_> {
                             "validationActions": binding.actions,
                         }]);
                         let key = "validation.policy.admission.k8s.io/validation_failure";
-                        context.annotate(key.to_owned(), failure.to_string());
+                        self.notes.push(Note::Annotation(key.to_owned(), failure.to_string()));
                     }
                     _ => {}
                 }

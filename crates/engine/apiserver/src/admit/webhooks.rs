@@ -120,7 +120,7 @@ async fn seen<'a>(webhook: &Webhook, attributes: &Attributes<'a>) -> Result<Opti
         old = custom::between(context, &context.resource, version, old).await?;
     }
     let seen = Seen { matched, object, old };
-    Ok(holds(webhook, attributes, &seen)?.then_some(seen))
+    Ok(holds(webhook, attributes, &seen).await?.then_some(seen))
 }
 
 /// Whether rules and selectors of a webhook choose the request.
@@ -148,22 +148,28 @@ fn matches<'a>(webhook: &Webhook, attributes: &Attributes<'a>) -> Result<Option<
 }
 
 /// Whether the match conditions of a webhook hold.
-fn holds(webhook: &Webhook, attributes: &Attributes<'_>, seen: &Seen<'_>) -> Result<bool, Status> {
+async fn holds(webhook: &Webhook, attributes: &Attributes<'_>, seen: &Seen<'_>) -> Result<bool, Status> {
     if webhook.conditions.is_empty() {
         return Ok(true);
     }
     let context = attributes.context;
     let requested = attributes.requested();
     let request = attributes.request(&requested, &seen.matched.kind);
-    let asked = Asked(context);
-    let bindings = Bindings::new()
-        .with("object", &seen.object)
-        .with("oldObject", &seen.old)
-        .with("request", &request)
-        .with("namespaceObject", &Value::Null)
-        .with_authorizer(&asked, attributes.check());
-    conditions_hold(&webhook.conditions, !webhook.ignores_failure, &bindings)
-        .map_err(|error| Status::forbidden(context.gr(), attributes.name, &error))
+    let asked = Asked::new(context);
+    loop {
+        let held = {
+            let bindings = Bindings::new()
+                .with("object", &seen.object)
+                .with("oldObject", &seen.old)
+                .with("request", &request)
+                .with("namespaceObject", &Value::Null)
+                .with_authorizer(&asked, attributes.check());
+            conditions_hold(&webhook.conditions, !webhook.ignores_failure, &bindings)
+        };
+        if !asked.settle().await {
+            return held.map_err(|error| Status::forbidden(context.gr(), attributes.name, &error));
+        }
+    }
 }
 
 /// Asks a webhook.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Remote;
 use crate::authorizer::Identity;
@@ -241,14 +243,44 @@ pub(crate) async fn handle(
         return response;
     }
     strip_hops(response.headers_mut());
+    let end = match info.verb.as_str() {
+        "watch" => End::Drain(server.drain.clone()),
+        _ => End::At(until),
+    };
     // A watch counts until it ends.
-    response.map(|answer| {
-        let counted = answer.map_frame(move |frame| {
-            let _ = &permit;
-            frame
-        });
-        crate::body::boxed(counted)
-    })
+    response.map(|answer| ending(answer, end, permit))
+}
+
+/// When an answer that is passed on ends, if not by itself.
+enum End {
+    /// Cleanly, when this server stops.
+    Drain(CancellationToken),
+    /// In the middle, when its time is over.
+    At(Instant),
+}
+
+/// The answer for as long as it may last; holds what `kept` is until then.
+fn ending<T: Send + 'static>(answer: Body, end: End, kept: T) -> Body {
+    let end = Arc::new(end);
+    let frames = stream::unfold(Some((answer, kept)), move |state| {
+        let end = Arc::clone(&end);
+        async move {
+            let (mut answer, kept) = state?;
+            let frame = match &*end {
+                End::Drain(drain) => tokio::select! {
+                    frame = answer.frame() => frame?,
+                    () = drain.cancelled() => return None,
+                },
+                End::At(deadline) => match tokio::time::timeout_at(*deadline, answer.frame()).await {
+                    Ok(frame) => frame?,
+                    Err(_) => Err(OutboundError::Deadline.into()),
+                },
+            };
+            let rest = frame.is_ok().then_some((answer, kept));
+            Some((frame, rest))
+        }
+    });
+    crate::body::boxed(StreamBody::new(frames))
 }
 
 /// Who asks on behalf of the server itself.

@@ -196,7 +196,7 @@ fn clean(path: &str) -> String {
 }
 
 /// What an answer comes to.
-fn read(code: StatusCode, content_type: &str, body: &Bytes) -> Result<Value, String> {
+pub(crate) fn read(code: StatusCode, content_type: &str, body: &Bytes) -> Result<Value, String> {
     let media = content_type
         .split(';')
         .next()

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use engenho_crd::Version;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Why a field selector is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,6 +185,21 @@ impl FieldSelector {
     }
 }
 
+/// The terms of a field selector as FieldSelectorRequirements, whatever they select by, in upstream's order; `None` if it
+/// cannot be read.
+pub fn field_requirements(text: &str) -> Option<Vec<Value>> {
+    let mut terms = split_terms(text);
+    terms.sort_unstable();
+    let terms = terms.into_iter().filter(|term| !term.is_empty());
+    terms
+        .map(|term| {
+            let (field, value, equal) = split_term(term)?;
+            let operator = if equal { "In" } else { "NotIn" };
+            Some(json!({"key": field, "operator": operator, "values": [unescape(value)?]}))
+        })
+        .collect()
+}
+
 /// The value of a selectable field as text; upstream gives `false` for an absent boolean and `0` for a number.
 fn field_value<'a>(object: &'a Value, field: &str) -> Cow<'a, str> {
     let found = match field {
@@ -263,8 +278,6 @@ fn unescape(value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

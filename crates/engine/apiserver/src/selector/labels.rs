@@ -1,6 +1,7 @@
 //! Label selectors: upstream's whole grammar, with its error texts.
 
 use engenho_validation::names;
+use serde_json::{Value, json};
 
 /// How a label must stand to the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,27 @@ impl LabelSelector {
         let tokens = scan(text);
         let mut parser = Parser { tokens: &tokens, at: 0 };
         parser.selector().map(Self)
+    }
+
+    /// The conditions as LabelSelectorRequirements, in the order of their keys; what these cannot say is left out.
+    pub fn requirements(&self) -> Vec<Value> {
+        let mut sorted: Vec<&Requirement> = self.0.iter().collect();
+        sorted.sort_by(|a, b| a.key.cmp(&b.key));
+        let requirement = |requirement: &Requirement| {
+            let operator = match requirement.operator {
+                Operator::In | Operator::Equals => "In",
+                Operator::NotIn | Operator::NotEquals => "NotIn",
+                Operator::Exists => "Exists",
+                Operator::DoesNotExist => "DoesNotExist",
+                Operator::GreaterThan | Operator::LessThan => return None,
+            };
+            let mut told = json!({"key": requirement.key, "operator": operator});
+            if !requirement.values.is_empty() {
+                told["values"] = requirement.values.as_slice().into();
+            }
+            Some(told)
+        };
+        sorted.into_iter().filter_map(requirement).collect()
     }
 
     /// Whether everything matches.

@@ -3,7 +3,7 @@
 mod fields;
 mod labels;
 
-pub use fields::FieldSelector;
+pub use fields::{FieldSelector, field_requirements};
 pub use labels::LabelSelector;
 
 use serde_json::Value;

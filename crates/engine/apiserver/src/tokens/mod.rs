@@ -17,6 +17,7 @@ use http::{HeaderMap, header};
 
 use self::objects::StoredObjects;
 pub use self::oidc::OidcTokens;
+pub(crate) use self::oidc::destination;
 pub use self::webhook::{WebhookSettings, WebhookTokens};
 use crate::server::Inner;
 use crate::status::Status;

@@ -142,7 +142,7 @@ impl OidcTokens {
 }
 
 /// Where a URL of HTTPS leads, and its path.
-pub(super) fn destination(url: &str, roots: Roots) -> Result<(Destination, String), String> {
+pub(crate) fn destination(url: &str, roots: Roots) -> Result<(Destination, String), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
     let host = uri.host().filter(|_| uri.scheme_str() == Some("https"));
     let host = host.ok_or_else(|| format!("{url:?} is no URL of HTTPS"))?;

@@ -1,21 +1,19 @@
 //! Tokens that a webhook judges: it is sent TokenReviews, and its answers are kept for a while.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use engenho_authn::{Accepted, common_audiences};
 use engenho_authz::Identity;
-use http::{HeaderValue, Request, header};
 use parking_lot::Mutex;
 use revoada_core::env::Clock;
 use serde_json::{Value, json};
 
-use super::oidc::destination;
 use super::{TokenAuthenticator, TokenError};
-use crate::outbound::{Call, ClientCertificate, Destination, Outbound, Roots, Tls, call};
+use crate::authorizer::endpoint::{Endpoint, Place};
+use crate::expiring::Expiring;
+use crate::outbound::{Call, Outbound, call};
 
 /// How long one review may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,16 +25,8 @@ const KEPT_MAX: usize = 4096;
 /// Where the webhook is, and how it is asked.
 #[derive(Debug, Clone)]
 pub struct WebhookSettings {
-    /// Its URL.
-    pub url: String,
-    /// Certificates that vouch for it, PEM; otherwise those that the machine trusts.
-    pub certificate_authority: Option<Bytes>,
-    /// Whether any certificate will do.
-    pub unverified: bool,
-    /// What is shown to it.
-    pub client: Option<ClientCertificate>,
-    /// A bearer token that is shown to it.
-    pub token: Option<String>,
+    /// Where it is.
+    pub endpoint: Endpoint,
     /// Version of the reviews, `v1` or `v1beta1`.
     pub version: String,
     /// For how long its answers are kept, milliseconds.
@@ -46,48 +36,29 @@ pub struct WebhookSettings {
 /// Asks a webhook whose token it is.
 pub struct WebhookTokens {
     settings: WebhookSettings,
-    to: Destination,
-    path: String,
+    place: Place,
     /// The audiences of the API.
     audiences: Vec<String>,
     outbound: Arc<dyn Outbound>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<BTreeMap<[u8; 32], Kept>>,
-}
-
-#[derive(Clone)]
-struct Kept {
-    until_ms: u64,
-    answer: Result<Accepted, TokenError>,
+    kept: Mutex<Expiring<Result<Accepted, TokenError>>>,
 }
 
 impl WebhookTokens {
-    /// A webhook; the error says what is wrong with its URL. `audiences` are those of the API.
+    /// A webhook; the error says what is wrong with where it is. `audiences` are those of the API.
     pub fn new(
         settings: WebhookSettings,
         audiences: Vec<String>,
         outbound: Arc<dyn Outbound>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
-        let roots = match &settings.certificate_authority {
-            _ if settings.unverified => Roots::Unverified,
-            Some(pem) => Roots::Bundle(pem.clone()),
-            None => Roots::System,
-        };
-        let (mut to, path) = destination(&settings.url, roots.clone())?;
-        to.tls = Some(Arc::new(Tls {
-            roots,
-            server_name: to.host.clone(),
-            client: settings.client.clone(),
-        }));
         Ok(Self {
+            place: settings.endpoint.place()?,
             settings,
-            to,
-            path,
             audiences,
             outbound,
             clock,
-            kept: Mutex::default(),
+            kept: Mutex::new(Expiring::new(KEPT_MAX)),
         })
     }
 
@@ -97,19 +68,9 @@ impl WebhookTokens {
         if !wanted.is_empty() {
             review["spec"]["audiences"] = json!(wanted);
         }
-        let mut request = Request::post(&self.path)
-            .header(header::ACCEPT, "application/json, */*")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Bytes::from(review.to_string()))
-            .map_err(|error| error.to_string())?;
-        if let Some(own) = &self.settings.token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {own}")).map_err(|error| error.to_string())?;
-            value.set_sensitive(true);
-            request.headers_mut().insert(header::AUTHORIZATION, value);
-        }
         let asked = Call {
-            to: &self.to,
-            request,
+            to: &self.place.to,
+            request: self.place.request("", &review).map_err(|error| error.to_string())?,
             timeout: TIMEOUT,
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
@@ -166,35 +127,16 @@ impl TokenAuthenticator for WebhookTokens {
         }
         let key = *hasher.finalize().as_bytes();
         let now_ms = self.clock.unix_ms();
-        let kept = self
-            .kept
-            .lock()
-            .get(&key)
-            .filter(|kept| now_ms < kept.until_ms)
-            .cloned();
-        if let Some(kept) = kept {
-            return kept.answer;
+        if let Some(kept) = self.kept.lock().get(&key, now_ms) {
+            return kept;
         }
         let review = self.ask(token, wanted).await.map_err(|reason| {
             tracing::warn!(reason, "the webhook for tokens does not answer");
             TokenError::Invalid { reason }
         })?;
         let answer = judge(&review["status"], wanted, &self.audiences);
-        let mut all = self.kept.lock();
-        if all.len() >= KEPT_MAX {
-            all.retain(|_, kept| now_ms < kept.until_ms);
-        }
-        if all.len() >= KEPT_MAX {
-            all.clear();
-        }
         let until_ms = now_ms.saturating_add(self.settings.kept_ms);
-        all.insert(
-            key,
-            Kept {
-                until_ms,
-                answer: answer.clone(),
-            },
-        );
+        self.kept.lock().put(key, answer.clone(), until_ms);
         answer
     }
 }

@@ -215,7 +215,7 @@ async fn prepare(context: &Context, object: &mut Value, dry_run: bool, generated
     if !errors.is_empty() {
         return Err(context.invalid_object(&name, object, &errors));
     }
-    admit::rbac(context, &name, object, None)?;
+    admit::rbac(context, &name, object, None).await?;
     let (group, version, plural) = (&*resource.group, &*resource.version, &*resource.plural);
     let warnings = if kinds::is_custom(resource) {
         engenho_warnings::custom_resource(object, None)

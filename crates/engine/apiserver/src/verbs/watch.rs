@@ -19,7 +19,7 @@ use crate::context::{Context, parse_stored};
 use crate::fairness::OpenWatch;
 use crate::kinds::is_custom;
 use crate::metrics::{InFlight, Labels, WatchCounters};
-use crate::negotiate::{Media, Shape};
+use crate::negotiate::{Media, STREAM_TYPES, Shape};
 use crate::options::ListOptions;
 use crate::selector::Selector;
 use crate::status::Status;
@@ -52,6 +52,11 @@ pub(crate) async fn handle(context: &Context) -> Result<Response<Body>, Status> 
     let selector = list::selector(context)?;
     if let Shape::MetadataList(_) = context.output.shape {
         return Err(table::wrong_list_shape(context));
+    }
+    if context.output.media == Media::Yaml {
+        return Err(Status::not_acceptable_text(format!(
+            "only the following media types are accepted: {STREAM_TYPES}"
+        )));
     }
     let server = context.server.clone();
     let permit = server

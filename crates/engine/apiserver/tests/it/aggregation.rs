@@ -3,10 +3,13 @@
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use engenho_apiserver::ApiServer;
-use engenho_apiserver::body::{Body, empty, full};
+use engenho_apiserver::body::{Body, boxed, empty, full};
+use futures_util::{StreamExt as _, stream};
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -32,6 +35,11 @@ async fn pets() -> TlsServer {
                     {"name": "dogs", "singularName": "dog", "namespaced": true, "kind": "Dog", "verbs": ["get"]}]})),
             "/openapi/v3" => json(json!({"paths": {"apis/pets.example.org/v1":
                 {"serverRelativeURL": "/openapi/v3/apis/pets.example.org/v1?hash=A"}}})),
+            path if path.contains("cats?") => {
+                // Says something, and then nothing more.
+                let first = stream::once(async { Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"miau"))) });
+                Response::new(boxed(StreamBody::new(first.chain(stream::pending()))))
+            }
             "/apis/pets.example.org/v1/namespaces/default/dogs/rex/bark" => {
                 let upgrade = hyper::upgrade::on(&mut asked);
                 tokio::spawn(async move {
@@ -227,4 +235,29 @@ async fn connections_are_upgraded_through() {
     let mut bytes = [0; 4];
     near.read_exact(&mut bytes).await.expect("an echo");
     assert_eq!(&bytes, b"woof");
+}
+
+#[tokio::test]
+async fn answers_that_are_passed_on_end_in_time_and_watches_with_the_server() {
+    let server = pets().await;
+    let world = world(&server).await;
+    set_available(&world, "True").await;
+    let cats = "/apis/pets.example.org/v1/namespaces/default/cats";
+    let begin = async |query: &str| {
+        let response = world.send(request("GET", &format!("{cats}?{query}"), "", None)).await;
+        assert_eq!(response.status(), 200, "{query}");
+        let mut body = response.into_body();
+        let first = body.frame().await.expect("a frame").expect("no error");
+        assert_eq!(first.into_data().expect("data"), "miau");
+        body
+    };
+    let mut slow = begin("timeout=1s").await;
+    assert!(slow.frame().await.expect("it breaks off").is_err());
+    assert!(slow.frame().await.is_none());
+    let mut watch = begin("watch=true&timeout=1s").await;
+    let next = tokio::time::timeout(std::time::Duration::from_millis(1200), watch.frame());
+    assert!(next.await.is_err(), "it goes on");
+    world.api.drain();
+    let next = tokio::time::timeout(std::time::Duration::from_secs(5), watch.frame());
+    assert!(next.await.expect("in time").is_none(), "it ends");
 }

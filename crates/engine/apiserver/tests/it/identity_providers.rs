@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use engenho_apiserver::body::full;
 use engenho_apiserver::outbound::Https;
-use engenho_apiserver::{OidcTokens, TokenAuthenticator, TokenError, WebhookSettings, WebhookTokens};
+use engenho_apiserver::{Endpoint, OidcTokens, TokenAuthenticator, TokenError, WebhookSettings, WebhookTokens};
 use engenho_authn::TokenKeys;
 use engenho_authn::structured::AuthenticationConfig;
 use http::Response;
@@ -121,11 +121,12 @@ async fn a_webhook_judges_tokens_and_its_answers_are_kept() {
     })
     .await;
     let settings = WebhookSettings {
-        url: format!("https://127.0.0.1:{}/review", server.port),
-        certificate_authority: Some(server.ca()),
-        unverified: false,
-        client: None,
-        token: Some("own".to_owned()),
+        endpoint: Endpoint {
+            url: format!("https://127.0.0.1:{}/review", server.port),
+            certificate_authority: Some(server.ca()),
+            token: Some("own".to_owned()),
+            ..Endpoint::default()
+        },
         version: "v1".to_owned(),
         kept_ms: 1000,
     };

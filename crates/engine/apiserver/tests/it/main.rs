@@ -2,6 +2,7 @@
 
 mod aggregation;
 mod auditing;
+mod authorizing;
 mod conversion;
 mod custom;
 mod door;

@@ -141,3 +141,13 @@ async fn answers_are_written_in_blocks() {
         missing.text
     );
 }
+
+#[tokio::test]
+async fn a_watch_has_no_yaml() {
+    let w = World::new().await;
+    let got = send(&w, "GET", &format!("{CMS}?watch=1"), "", "application/yaml", "").await;
+    assert_eq!(got.code, 406);
+    let types = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    let message = format!("message: 'only the following media types are accepted: {types}'");
+    assert!(got.text.contains(&message), "{}", got.text);
+}

@@ -100,10 +100,9 @@ fn name(object: &Value) -> &str {
     text(object, "name")
 }
 
-/// Path of an instance, in a version that is served.
+/// Path of an instance, in a version in which it can be deleted.
 fn path_of(definition: &Definition, instance: &Value) -> String {
-    let served = definition.versions.iter().find(|version| version.served);
-    let version = served.map_or("", |version| version.name.as_str());
+    let version = definition.deleted_in().map_or("", |version| version.name.as_str());
     let (group, plural) = (&definition.group, &definition.accepted.plural);
     let within = match definition.namespaced {
         true => format!("namespaces/{}/", segment(text(instance, "namespace"))),
