@@ -31,6 +31,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/pager"
 	"k8s.io/client-go/util/retry"
+	"k8s.io/kube-openapi/pkg/util/proto"
 )
 
 func discoveryAndMapping(ctx context.Context, w *world) error {
@@ -73,8 +74,19 @@ func discoveryAndMapping(ctx context.Context, w *world) error {
 	if err != nil {
 		return fmt.Errorf("openapi v3: %w", err)
 	}
-	// Of version 2 this client asks for protobuf alone, which is not served: docs/COMPAT.md.
-	if len(document) < 10_000 || len(preferred) < 10 || len(groups) < 15 {
+	swagger, err := client.OpenAPISchema()
+	if err != nil {
+		return fmt.Errorf("openapi v2: %w", err)
+	}
+	models, err := proto.NewOpenAPIData(swagger)
+	if err != nil {
+		return fmt.Errorf("models of openapi v2: %w", err)
+	}
+	pods, known := models.LookupModel("io.k8s.api.core.v1.Pod").(*proto.Kind)
+	if !known || pods.Fields["spec"] == nil || pods.GetExtensions()["x-kubernetes-group-version-kind"] == nil {
+		return fmt.Errorf("pods are %v", pods)
+	}
+	if len(models.ListModels()) < 500 || len(document) < 10_000 || len(preferred) < 10 || len(groups) < 15 {
 		return fmt.Errorf("little of it: %d bytes, %d groups", len(document), len(groups))
 	}
 	return all(want("minor version", version.Minor, "34"), want("resource", mapping.Resource.Resource, "deployments"))

@@ -12,7 +12,7 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::finalizer::{Event, finalizer};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::watcher;
-use kube::{Client, CustomResource, CustomResourceExt, Resource, ResourceExt};
+use kube::{Client, CustomResource, CustomResourceExt, KubeSchema, Resource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,7 +23,7 @@ use crate::{World, eventually};
 const FINALIZER: &str = "kube.example.com/greeted";
 
 /// Whom to greet.
-#[derive(CustomResource, Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[kube(
     group = "kube.example.com",
     version = "v1",
@@ -34,10 +34,10 @@ const FINALIZER: &str = "kube.example.com/greeted";
     selectable = ".spec.whom",
     scale(spec_replicas_path = ".spec.times", status_replicas_path = ".status.times"),
     printcolumn(name = "Whom", type_ = "string", json_path = ".spec.whom"),
-    validation = "self.metadata.name.size() < 40",
     derive = "PartialEq"
 )]
 struct GreetingSpec {
+    #[x_kube(validation = "self.size() < 20")]
     whom: String,
     #[serde(default = "once")]
     #[schemars(range(min = 1, max = 9))]
@@ -77,9 +77,12 @@ impl std::error::Error for Failed {}
 async fn reconcile(greeting: Arc<Greeting>, client: Arc<Client>) -> Result<Action, Failed> {
     let namespace = greeting.namespace().unwrap_or_default();
     let api: Api<Greeting> = Api::namespaced((*client).clone(), &namespace);
-    let steps = async |event: Event<Greeting>| match event {
-        Event::Apply(greeting) => greet(&client, &api, &greeting).await.map_err(Failed),
-        Event::Cleanup(greeting) => leave(&client, &greeting).await.map_err(Failed),
+    let (to, greetings) = (&client, &api);
+    let steps = |event: Event<Greeting>| async move {
+        match event {
+            Event::Apply(greeting) => greet(to, greetings, &greeting).await.map_err(Failed),
+            Event::Cleanup(greeting) => leave(to, &greeting).await.map_err(Failed),
+        }
     };
     finalizer(&api, FINALIZER, greeting, steps)
         .await
@@ -139,10 +142,13 @@ pub async fn reconciles(world: &World) -> anyhow::Result<()> {
     let task = tokio::spawn(controller.for_each(async |_| {}));
     let result = instances(world, &greetings).await;
     task.abort();
+    result?;
     definitions.delete(name, &DeleteParams::default()).await?;
-    let gone = await_condition(definitions.clone(), name, conditions::is_deleted(""));
-    let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
-    result
+    eventually("the definition is gone", async || {
+        ensure!(definitions.get_opt(name).await?.is_none());
+        Ok(())
+    })
+    .await
 }
 
 async fn instances(world: &World, greetings: &Api<Greeting>) -> anyhow::Result<()> {
@@ -158,7 +164,9 @@ async fn instances(world: &World, greetings: &Api<Greeting>) -> anyhow::Result<(
     let refused = greetings.create(&post, &greeting("too-often", "w", 10)).await;
     let refused = refused.err().context("too many times")?.to_string();
     ensure!(refused.contains("spec.times"), "{refused}");
-    let refused = greetings.create(&post, &greeting(&"long".repeat(12), "w", 1)).await;
+    let refused = greetings
+        .create(&post, &greeting("too-long", &"long".repeat(5), 1))
+        .await;
     ensure!(refused.is_err(), "a rule did not hold");
     for number in 0..5 {
         greetings

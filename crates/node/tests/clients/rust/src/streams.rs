@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{WatchStreamExt, metadata_watcher, reflector, watcher};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
@@ -99,7 +99,8 @@ pub async fn metadata(world: &World) -> anyhow::Result<()> {
     let maps: Api<ConfigMap> = world.api();
     maps.create(&PostParams::default(), &config_map("bare", "metadata", &[("a", "b")]))
         .await?;
-    let stream = metadata_watcher(maps.clone(), watcher::Config::default().labels("check=metadata")).applied_objects();
+    let bare: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(world.client.clone(), &world.namespace);
+    let stream = watcher(bare, watcher::Config::default().labels("check=metadata")).applied_objects();
     pin_mut!(stream);
     let first: PartialObjectMeta<ConfigMap> = stream.next().await.context("the watcher ended")??;
     ensure!(first.name_any() == "bare" && first.labels()["check"] == "metadata");
