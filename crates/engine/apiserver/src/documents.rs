@@ -7,6 +7,8 @@ use engenho_catalog::{Catalog, openapi};
 use parking_lot::Mutex;
 
 const V2: &str = "/openapi/v2";
+/// The key of the same in protobuf; no path has a space.
+const V2_PROTOBUF: &str = "/openapi/v2 protobuf";
 
 /// A rendered document and its hash.
 #[derive(Debug, Clone)]
@@ -35,7 +37,9 @@ impl Documents {
     /// The documents for a catalog that differs at some paths from the one of these: what is of other paths is kept.
     pub fn without(&self, changed: impl Fn(&str) -> bool) -> Self {
         let mut known = self.known.lock().clone();
-        known.rendered.retain(|path, _| path != V2 && !changed(path));
+        known
+            .rendered
+            .retain(|path, _| path != V2 && path != V2_PROTOBUF && !changed(path));
         known.hashes.retain(|path, _| !changed(path));
         known.index = None;
         Self {
@@ -79,6 +83,22 @@ impl Documents {
         self.cached(V2, || Some(openapi::swagger(catalog)))
     }
 
+    /// The OpenAPI v2 document in protobuf. It has the hash of the other form.
+    pub fn v2_protobuf(&self, catalog: &Catalog) -> Option<Document> {
+        if let Some(have) = self.known.lock().rendered.get(V2_PROTOBUF) {
+            return Some(have.clone());
+        }
+        let json = self.v2(catalog)?;
+        let value = serde_json::from_slice(&json.bytes).ok()?;
+        let rendered = Document {
+            bytes: engenho_protobuf::openapi_v2(&value).into(),
+            hash: json.hash,
+        };
+        let mut known = self.known.lock();
+        known.rendered.insert(V2_PROTOBUF.to_owned(), rendered.clone());
+        Some(rendered)
+    }
+
     fn cached(&self, key: &str, render: impl FnOnce() -> Option<Bytes>) -> Option<Document> {
         if let Some(have) = self.known.lock().rendered.get(key) {
             return Some(have.clone());
@@ -109,9 +129,12 @@ mod tests {
         let first = documents.v3(catalog, "apis/apps/v1").expect("a document");
         let index = documents.index(catalog);
         assert!(String::from_utf8_lossy(&index.bytes).contains(&first.hash));
+        let (json, protobuf) = (documents.v2(catalog), documents.v2_protobuf(catalog));
+        assert_eq!(json.map(|d| d.hash), protobuf.map(|d| d.hash));
         let next = documents.without(|path| path == "apis/batch/v1");
         let known = next.known.lock();
         assert!(known.index.is_none() && known.rendered.contains_key("apis/apps/v1"));
+        assert!(!known.rendered.keys().any(|key| key.starts_with(V2)));
         assert!(!known.hashes.contains_key("apis/batch/v1") && known.hashes.contains_key("version"));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engenho_catalog::discovery::{self, AggregatedRoot, AggregatedVersion};
+use engenho_protobuf::OPENAPI_V2_MEDIA_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -18,6 +19,9 @@ use crate::respond;
 use crate::server::Inner;
 use crate::status::Status;
 use crate::tokens::openid;
+
+/// Of the index of `/openapi/v3`.
+const INDEX_TYPE: &str = "text/plain; charset=utf-8";
 
 pub(crate) async fn handle(
     server: &Arc<Inner>,
@@ -54,10 +58,13 @@ pub(crate) async fn handle(
             Ok(respond::value(StatusCode::OK, &version, &output))
         }
         ["openapi", "v2"] => {
-            json_accepted(headers)?;
+            let content_type = swagger_type(headers)?;
             let served = server.served();
-            let document = served.documents.v2(&served.catalog);
-            Ok(document.map_or_else(not_found, |d| openapi(&d, "application/json", headers, false)))
+            let document = match content_type {
+                OPENAPI_V2_MEDIA_TYPE => served.documents.v2_protobuf(&served.catalog),
+                _ => served.documents.v2(&served.catalog),
+            };
+            Ok(document.map_or_else(not_found, |d| openapi(&d, content_type, headers, false)))
         }
         ["openapi", "v3"] => {
             let served = server.served();
@@ -68,7 +75,7 @@ pub(crate) async fn handle(
             {
                 index.bytes = bytes;
             }
-            Ok(openapi(&index, "text/plain; charset=utf-8", headers, false))
+            Ok(openapi(&index, INDEX_TYPE, headers, false))
         }
         ["openapi", "v3", rest @ ..] => {
             let served = server.served();
@@ -102,15 +109,23 @@ fn only_get(method: &Method) -> Result<(), Status> {
     }
 }
 
-/// The OpenAPI v2 document has no other form here, such as the protobuf of gnostic.
-fn json_accepted(headers: &HeaderMap) -> Result<(), Status> {
+/// The form of the OpenAPI v2 document that the client wants: JSON, or protobuf by its name of today or of old.
+fn swagger_type(headers: &HeaderMap) -> Result<&'static str, Status> {
+    const JSON: &str = "application/json";
     let accept = negotiate::accept(headers);
-    let json = |media: &str| matches!(media, "application/json" | "application/*" | "*/*");
-    if accept.trim().is_empty() || negotiate::clauses(&accept).iter().any(|c| json(c.media)) {
-        Ok(())
-    } else {
-        Err(Status::not_acceptable("application/json"))
+    if accept.trim().is_empty() {
+        return Ok(JSON);
     }
+    let wanted = negotiate::clauses(&accept)
+        .into_iter()
+        .find_map(|clause| match clause.media {
+            JSON | "application/*" | "*/*" => Some(JSON),
+            OPENAPI_V2_MEDIA_TYPE | "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => {
+                Some(OPENAPI_V2_MEDIA_TYPE)
+            }
+            _ => None,
+        });
+    wanted.ok_or_else(|| Status::not_acceptable(JSON))
 }
 
 fn json_only(headers: &HeaderMap) -> Result<Media, Status> {
@@ -238,7 +253,8 @@ fn set_etag(response: &mut Response<Body>, etag: &str, headers: &HeaderMap) {
 /// An OpenAPI document. One that was asked for by its hash never changes.
 fn openapi(document: &Document, content_type: &'static str, headers: &HeaderMap, fixed: bool) -> Response<Body> {
     let mut response = respond::bytes(StatusCode::OK, content_type, document.bytes.clone());
-    if content_type == "application/json" {
+    // The index has no entity tag.
+    if content_type != INDEX_TYPE {
         set_etag(&mut response, &format!("\"{}\"", document.hash), headers);
         response
             .headers_mut()

@@ -13,6 +13,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod error;
+mod openapi;
 mod table;
 mod timestamp;
 mod watch;
@@ -22,6 +23,7 @@ pub use decode::{Limits, decode, decode_with};
 pub use encode::encode;
 pub use envelope::MAGIC;
 pub use error::{DecodeError, EncodeError};
+pub use openapi::{OPENAPI_V2_MEDIA_TYPE, openapi_v2};
 pub use watch::{decode_watch_event, encode_watch_event};
 
 /// The media type of objects in this form.

@@ -12,7 +12,7 @@ use crate::options::{FieldValidation, WriteOptions};
 use crate::status::{FieldError, Status};
 use crate::verbs::create;
 use crate::write::{self, Plan, now};
-use crate::{fields, kinds, leases, negotiate};
+use crate::{fields, kinds, leases, negotiate, object};
 use engenho_catalog::Schema;
 
 /// Retries of a patch that names no resourceVersion (upstream's bound).
@@ -168,7 +168,10 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
         let schema = resource.schema();
         let mut object = match (&patch, live) {
             (Patch::Apply(config), live) => {
-                write::check_name(name, config)?;
+                // An object that is there lends the configuration its name.
+                if live.is_none() || !object::name(config).is_empty() {
+                    write::check_name(name, config)?;
+                }
                 write::check_namespace(context, config)?;
                 let force = options.force.unwrap_or(false);
                 fields::apply(context, subresource, live, config, &options.manager, force, &now)?
@@ -184,6 +187,8 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             return Err(patched_refusal(&object, &format!("the patch makes it a {found}")));
         }
         let mut unknown = complaints.clone();
+        let strict = matches!(options.validation, FieldValidation::Strict);
+        let unpruned = strict.then(|| object.clone());
         if let Some((custom, version)) = context.custom_version() {
             let read = version.decode(&mut object, custom.definition.preserve_unknown);
             let found = read.map_err(|e| patched_refusal(&object, &e))?;
@@ -191,10 +196,7 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
         } else if let Some(schema) = &schema {
             if let Patch::Strategic(patch) = &patch {
                 // Upstream converts the outcome without writing it out, and shows the patch.
-                restore::check(&object, schema).map_err(|e| {
-                    let wrong = FieldError::invalid("patch", engenho_patch::meta::go_format(patch), &e);
-                    Status::invalid("", "", "", &[wrong])
-                })?;
+                restore::check(&object, schema).map_err(|e| strategic_refusal(patch, &e))?;
             }
             typecheck::check(&object, schema).map_err(|e| patched_refusal(&object, &e.to_string()))?;
             unknown.extend(prune::prune(&mut object, schema));
@@ -208,7 +210,11 @@ pub(crate) async fn through(context: &Context, subresource: &str) -> Result<Resp
             }
             FieldValidation::Strict if !unknown.is_empty() => {
                 let text = format!("strict decoding error: {}", unknown.join(", "));
-                return Err(decode_refusal(&expected, &text));
+                return Err(match (&patch, &unpruned) {
+                    (Patch::Strategic(patch), _) => strategic_refusal(patch, &text),
+                    (Patch::Json(_) | Patch::Merge(_), Some(object)) => patched_refusal(object, &text),
+                    _ => decode_refusal(&expected, &text),
+                });
             }
             FieldValidation::Warn => {
                 let mut warnings = context.warnings.lock();
@@ -244,6 +250,12 @@ fn patched_refusal(object: &Value, text: &str) -> Status {
     let mut shown = object.clone();
     engenho_patch::meta::remove(&mut shown, "managedFields");
     Status::invalid("", "", "", &[FieldError::invalid("patch", shown.to_string(), text)])
+}
+
+/// The same of a strategic merge patch, which is shown itself.
+fn strategic_refusal(patch: &Value, text: &str) -> Status {
+    let wrong = FieldError::invalid("patch", engenho_patch::meta::go_format(patch), text);
+    Status::invalid("", "", "", &[wrong])
 }
 
 fn decode_refusal(expected: &Expected<'_>, text: &str) -> Status {

@@ -89,6 +89,53 @@ async fn every_patch_type_applies() {
 }
 
 #[tokio::test]
+async fn a_configuration_without_a_name_is_about_the_object_of_the_url_if_that_is_there() {
+    let w = World::new().await;
+    let kind = "application/apply-patch+yaml";
+    let path = format!("{CMS}/n?fieldManager=alice");
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "1"}});
+    let (code, status) = w.call_typed("PATCH", &path, kind, Some(config.clone())).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (
+            400,
+            &json!("the name of the object (n based on URL) was undeterminable: name must be provided")
+        )
+    );
+    w.call("POST", CMS, Some(config_map("n"))).await;
+    let (code, applied) = w.call_typed("PATCH", &path, kind, Some(config)).await;
+    assert_eq!(
+        (code, &applied["metadata"]["name"], &applied["data"]["k"]),
+        (200, &json!("n"), &json!("1"))
+    );
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}});
+    assert_eq!(w.call_typed("PATCH", &path, kind, Some(other)).await.0, 400);
+}
+
+#[tokio::test]
+async fn strict_patches_with_unknown_fields_are_invalid() {
+    let w = World::new().await;
+    w.call("POST", CMS, Some(config_map("s"))).await;
+    let path = format!("{CMS}/s?fieldValidation=Strict");
+    let unknown = json!({"dat": {"k": "1"}});
+    for kind in ["merge-patch", "strategic-merge-patch"] {
+        let kind = format!("application/{kind}+json");
+        let (code, status) = w.call_typed("PATCH", &path, &kind, Some(unknown.clone())).await;
+        let cause = &status["details"]["causes"][0];
+        assert_eq!((code, &cause["field"]), (422, &json!("patch")), "{status}");
+        let message = status["message"].as_str().unwrap_or_default();
+        assert!(
+            message.starts_with(" \"\" is invalid: patch: Invalid value: "),
+            "{message}"
+        );
+        assert!(
+            message.ends_with(": strict decoding error: unknown field \"dat\""),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_gone() {
     let w = World::new().await;
     let mut object = config_map("f");

@@ -167,8 +167,19 @@ async fn reviews_and_discovery_are_answered() {
     assert_eq!(discovery["groupVersion"], "apps/v1");
     let versions = call(&w, "GET", "/api", None).await.object();
     assert_eq!(versions["versions"], json!(["v1"]));
-    let gnostic = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(send(&w, "GET", "/openapi/v2", gnostic, Vec::new()).await.code, 406);
+    let swagger = async |accept: &'static str| send(&w, "GET", "/openapi/v2", accept, Vec::new()).await;
+    for accept in [
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf,application/json;q=0.5",
+    ] {
+        let answer = swagger(accept).await;
+        let content_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        assert_eq!((answer.code, answer.content_type.as_str()), (200, content_type));
+        // The first field says that it is Swagger 2.0.
+        assert_eq!(answer.body[..5], *b"\x0a\x032.0");
+    }
+    assert_eq!(swagger("*/*").await.content_type, "application/json");
+    assert_eq!(swagger("application/yaml").await.code, 406);
     assert_eq!(call(&w, "GET", "/version", None).await.content_type, "application/json");
 }
 
