@@ -48,7 +48,7 @@ struct Claim {
 
 fn claim(me: MemberId, state: &RaftState<C>) -> Result<Claim, Unconfirmed> {
     let vote = state.vote_ref();
-    let leader = vote.committed.then(|| vote.leader_id.voted_for);
+    let leader = vote.committed.then_some(vote.leader_id.voted_for);
     if leader != Some(me) || !state.server_state.is_leader() {
         return Err(Unconfirmed::Elsewhere(leader.filter(|leader| *leader != me)));
     }
@@ -57,7 +57,7 @@ fn claim(me: MemberId, state: &RaftState<C>) -> Result<Claim, Unconfirmed> {
         return Err(Unconfirmed::Early);
     }
     Ok(Claim {
-        vote: vote.clone(),
+        vote: *vote,
         index: committed.index,
         configs: state
             .membership_state
@@ -100,7 +100,7 @@ impl Replica {
     async fn ask(&self, peer: MemberId, vote: &Vote) -> (MemberId, Option<bool>) {
         // An append of nothing, after nothing: it conflicts with no log.
         let request = AppendEntriesRequest {
-            vote: vote.clone(),
+            vote: *vote,
             prev_log_id: None,
             entries: Vec::new(),
             leader_commit: None,
