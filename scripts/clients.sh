@@ -98,7 +98,7 @@ data_dir() { printf '%s/cluster/%s' "$dir" "$1"; }
 # names EXPRESSION: of the members for which it holds.
 names() {
   "$engenho" status -o json --data-dir "$(data_dir n1)" 2>/dev/null |
-    python3 -c "import json,sys; print(*(m['name'] for m in json.load(sys.stdin)['members'] if m['apiReady'] and $1))"
+    python3 -c "import json,sys; print(*(m['name'] for m in json.load(sys.stdin)['members'] if m['apiReady'] and $1))" 2>/dev/null
 }
 # until SECONDS COMMAND...: it succeeds.
 until_so() {

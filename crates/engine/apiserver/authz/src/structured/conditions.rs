@@ -139,7 +139,8 @@ impl MatchConditions {
         let bindings = Bindings::new().with("request", &request);
         let mut errors = Vec::new();
         for (expression, program) in &self.0 {
-            match program.evaluate(&bindings, &mut BUDGET.clone()) {
+            let mut budget = BUDGET;
+            match program.evaluate(&bindings, &mut budget) {
                 Ok(value) if value.as_bool() == Some(false) => return Ok(false),
                 Ok(_) => {}
                 Err(error) => errors.push(format!(
