@@ -519,6 +519,7 @@ async fn serve(
         version: VersionInfo::new("v1.34.0".into(), String::new(), "clean", String::new(), String::new()),
         tokens: Arc::new(Tokens),
         further_tokens: Vec::new(),
+        authorizers: Arc::default(),
         outbound: None,
         observers: Observers::default(),
     };
