@@ -93,7 +93,7 @@ async fn a_configuration_without_a_name_is_about_the_object_of_the_url_if_that_i
     let w = World::new().await;
     let kind = "application/apply-patch+yaml";
     let path = format!("{CMS}/n?fieldManager=alice");
-    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "1"}});
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"more": "1"}});
     let (code, status) = w.call_typed("PATCH", &path, kind, Some(config.clone())).await;
     assert_eq!(
         (code, &status["message"]),
@@ -105,7 +105,7 @@ async fn a_configuration_without_a_name_is_about_the_object_of_the_url_if_that_i
     w.call("POST", CMS, Some(config_map("n"))).await;
     let (code, applied) = w.call_typed("PATCH", &path, kind, Some(config)).await;
     assert_eq!(
-        (code, &applied["metadata"]["name"], &applied["data"]["k"]),
+        (code, &applied["metadata"]["name"], &applied["data"]["more"]),
         (200, &json!("n"), &json!("1"))
     );
     let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}});

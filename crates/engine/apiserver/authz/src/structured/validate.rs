@@ -337,7 +337,7 @@ fn go_duration(span_ns: i128) -> String {
     }
     if ns < second {
         let (unit, name) = match ns {
-            ..1_000 => (1, "ns"),
+            0..1_000 => (1, "ns"),
             1_000..1_000_000 => (1_000, "µs"),
             _ => (1_000_000, "ms"),
         };
