@@ -124,6 +124,14 @@ pub(crate) async fn handle(server: &Arc<Inner>, mut request: Request<Body>) -> R
         place.mark(response.headers_mut());
     }
     let code = response.status();
+    if code.is_server_error() {
+        tracing::info!(
+            verb = info.verb,
+            path = info.path,
+            code = code.as_u16(),
+            "a request was not served"
+        );
+    }
     if notes.is_dropped {
         server.metrics.terminated(&labels, code);
     }

@@ -252,13 +252,17 @@ impl Door {
             Target::Local(api) => self.handle_here(api, request, sender).await,
             Target::Remote(remote) => {
                 let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
+                let path = request.uri().path().to_owned();
                 sender.to_headers(&mut request);
                 if let Some(peer) = request.extensions().get::<Peer>().copied() {
                     peer.to_headers(request.headers_mut());
                 }
                 match remote.send(request).await {
                     Ok(response) => response,
-                    Err(error) => remote_error(error, writes).into_response(),
+                    Err(error) => {
+                        tracing::info!(%error, path, "a request could not be passed on");
+                        remote_error(error, writes).into_response()
+                    }
                 }
             }
             Target::Unavailable { reason, missing } => Status::no_quorum(&reason, &missing).into_response(),
